@@ -1,0 +1,125 @@
+"""What can be run: actions."""
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from apps.core.fields import RefField, Text
+from apps.core.models import Row
+from apps.packs.models import Pack
+from apps.workers.models import Runtime
+
+DEFAULT_TIMEOUT_SECONDS = 300  # when neither request nor action names a limit (execution.md section 9)
+
+
+class ParameterDelivery(models.TextChoices):
+    STDIN = "stdin"
+    FILE = "file"
+
+
+class ParameterFormat(models.TextChoices):
+    JSON = "json"
+    DOTENV = "dotenv"
+    YAML = "yaml"
+
+
+class OutputFormat(models.TextChoices):
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+    JSONL = "jsonl"
+
+
+class OnWorkerLost(models.TextChoices):
+    """What becomes of a running execution when its worker is lost."""
+
+    ABANDON = "abandon"
+    RETRY = "retry"
+    FAIL = "fail"
+
+
+class ArtifactRetentionPolicy(models.TextChoices):
+    VERSIONS = "versions"
+    DAYS = "days"
+    HOURS = "hours"
+    MINUTES = "minutes"
+
+
+def _retention_policy() -> "models.Field[str | None, str | None]":
+    return Text(max_length=20, choices=ArtifactRetentionPolicy, null=True, blank=True)
+
+
+def _retention_limit() -> "models.Field[int | None, int | None]":
+    return models.IntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+
+
+def _all_keys() -> str:
+    return "all"
+
+
+class Action(Row):
+    """Something runnable: a file of a pack or inline code, with its parameters and limits."""
+
+    ref = RefField(unique=True)
+    label = Text(max_length=255)
+    pack = models.ForeignKey(Pack, on_delete=models.CASCADE, db_column="pack", related_name="actions")
+    pack_ref = RefField()
+    description = models.TextField(null=True, blank=True)
+    entrypoint = models.TextField(max_length=1024)
+    runtime = models.ForeignKey(
+        Runtime, on_delete=models.RESTRICT, null=True, blank=True, db_column="runtime", related_name="actions"
+    )
+    runtime_version_constraint = models.TextField(null=True, blank=True)
+    required_worker_runtimes = models.JSONField(default=dict, db_default={}, blank=True)
+    worker_selector = models.JSONField(default=dict, db_default={}, blank=True)
+    worker_tolerations = models.JSONField(default=list, db_default=[], blank=True)
+    worker_affinity = models.JSONField(default=dict, db_default={}, blank=True)
+    param_schema = models.JSONField(null=True, blank=True)
+    out_schema = models.JSONField(null=True, blank=True)
+    parameter_delivery = Text(
+        max_length=10, choices=ParameterDelivery, default=ParameterDelivery.STDIN, db_default="stdin"
+    )
+    parameter_format = Text(max_length=10, choices=ParameterFormat, default=ParameterFormat.JSON, db_default="json")
+    output_format = Text(max_length=10, choices=OutputFormat, default=OutputFormat.TEXT, db_default="text")
+    is_adhoc = models.BooleanField(default=False, db_default=False)
+    workflow_def = models.BigIntegerField(null=True, blank=True, editable=False)  # kept by the workflows app
+    timeout_seconds = models.IntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(604800)]
+    )
+    max_retries = models.IntegerField(
+        default=0, db_default=0, validators=[MinValueValidator(0), MaxValueValidator(100)]
+    )
+    accesses_mcp = models.BooleanField(default=False, db_default=False)
+    default_execution_permission_set_refs = models.JSONField(default=list, db_default=[], blank=True)
+    log_retention_policy = _retention_policy()
+    log_retention_limit = _retention_limit()
+    artifact_retention_policy = _retention_policy()
+    artifact_retention_limit = _retention_limit()
+    on_worker_lost = Text(max_length=10, choices=OnWorkerLost, default=OnWorkerLost.ABANDON, db_default="abandon")
+    max_lost_attempts = models.IntegerField(default=2, db_default=2, validators=[MinValueValidator(1)])
+    priority = models.IntegerField(
+        default=0, db_default=0, validators=[MinValueValidator(-100), MaxValueValidator(100)]
+    )
+    limits = models.JSONField(default=dict, db_default={}, blank=True)
+    ambient_keys = models.JSONField(default=_all_keys, db_default="all", blank=True)
+    strict_parameters = models.BooleanField(default=False, db_default=False)
+    semaphores = models.JSONField(default=list, db_default=[], blank=True)
+
+    class Meta:
+        db_table = "action"
+        ordering = ("ref",)
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(priority__gte=-100, priority__lte=100), name="action_priority_range"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(log_retention_limit__isnull=True) | models.Q(log_retention_limit__gt=0),
+                name="action_log_retention_limit_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(artifact_retention_limit__isnull=True) | models.Q(artifact_retention_limit__gt=0),
+                name="action_artifact_retention_limit_positive",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.ref

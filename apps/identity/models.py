@@ -1,0 +1,118 @@
+"""Who acts: identities, permission sets, and the answers kept for idempotency keys."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import models
+from django.utils.crypto import salted_hmac
+
+from apps.core.fields import RefField, Text
+from apps.core.models import BaseQuerySet, ImmutableRow, Row
+
+SYSTEM_LOGIN = "system"  # row 1, made by a migration: executor of what no person stands behind
+ADMIN_SET_REF = "core.admin"
+
+
+class IdentityQuerySet(BaseQuerySet["Identity"]):
+    def people(self) -> "IdentityQuerySet":
+        """Everyone who could sign in: not the built-in identity, not the sensors."""
+        return self.exclude(login=SYSTEM_LOGIN).exclude(login__startswith="sensor:")
+
+    def get_by_natural_key(self, login: str) -> "Identity":
+        return self.get(login=login)
+
+
+class Identity(Row, AbstractBaseUser):
+    """A person or a machine that signs in; there is no super-user flag."""
+
+    login = Text(max_length=255, unique=True)
+    display_name = Text(max_length=255, null=True, blank=True)
+    password_hash = models.TextField(null=True, blank=True, editable=False)
+    attributes = models.JSONField(default=dict, db_default={}, blank=True)
+    frozen = models.BooleanField(default=False, db_default=False)
+    auth_provider = Text(max_length=20, default="local", db_default="local", editable=False)
+    external_id = models.TextField(null=True, blank=True, editable=False)
+    last_login_at = models.DateTimeField(null=True, blank=True, editable=False)
+    tokens_valid_after = models.DateTimeField(null=True, blank=True, editable=False)
+
+    # The columns of the base class that ours replace.
+    password = None  # type: ignore[assignment]
+    last_login = None  # type: ignore[assignment]
+
+    USERNAME_FIELD = "login"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    objects = IdentityQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        db_table = "identity"
+        ordering = ("login",)
+        verbose_name_plural = "identities"
+
+    def __str__(self) -> str:
+        return self.login
+
+    @property
+    def is_active(self) -> bool:  # type: ignore[override]
+        return not self.frozen
+
+    def get_session_auth_hash(self) -> str:
+        """Sign every session out when the password changes (django.contrib.auth's contract)."""
+        return salted_hmac("attune.identity.session", self.password_hash or "", algorithm="sha256").hexdigest()
+
+    def get_session_auth_fallback_hash(self) -> Any:
+        return iter(())
+
+
+class PermissionSet(Row):
+    """A named list of grants, given to identities directly or through roles."""
+
+    ref = RefField(unique=True)
+    pack = models.BigIntegerField(null=True, blank=True, editable=False)  # the packs app keeps it: no key upwards
+    pack_ref = RefField(null=True, blank=True, editable=False)
+    label = Text(max_length=255, null=True, blank=True)
+    description = models.TextField(null=True, blank=True)
+    grants = models.JSONField(default=list, db_default=[], blank=True)
+
+    class Meta:
+        db_table = "permission_set"
+        ordering = ("ref",)
+
+    def __str__(self) -> str:
+        return self.ref
+
+
+class PermissionAssignment(ImmutableRow):
+    """An identity holds a permission set."""
+
+    identity = models.ForeignKey(Identity, on_delete=models.CASCADE, db_column="identity", related_name="assignments")
+    permset = models.ForeignKey(PermissionSet, on_delete=models.CASCADE, db_column="permset", related_name="assignments")
+
+    class Meta:
+        db_table = "permission_assignment"
+        ordering = ("id",)
+        constraints = (models.UniqueConstraint(fields=["identity", "permset"], name="permission_assignment_pair"),)
+
+    def __str__(self) -> str:
+        return f"{self.identity_id} holds {self.permset_id}"
+
+
+class IdempotencyRecord(Row):
+    """The first answer to a request that carried an ``Idempotency-Key``; written in the transaction it guards."""
+
+    scope = Text(max_length=512)
+    key = Text(max_length=255)
+    request_hash = Text(max_length=64)
+    response_status = models.IntegerField()
+    response_body = models.JSONField(null=True)
+    resource_type = models.TextField(null=True)
+    resource_id = models.BigIntegerField(null=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "idempotency_record"
+        constraints = (models.UniqueConstraint(fields=["scope", "key"], name="idempotency_record_scope_key"),)
+        indexes = (models.Index(fields=["expires_at"], name="idempotency_record_expires"),)  # retention
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.key}"

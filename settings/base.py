@@ -1,0 +1,193 @@
+"""What holds everywhere. Read from the environment only here and in ``env.py``."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from settings import env
+from settings.secrets import kept_secret
+
+BASE_DIR = env.BASE_DIR
+env.check_names()
+
+# --- Where things are -------------------------------------------------------------------------------------------
+ATTUNE_VERSION = "0.1.0"
+STATE_DIR: Path = env.read("ATTUNE_STATE_DIR")
+PACKS_DIR: Path = env.read("ATTUNE_PACKS_DIR") or STATE_DIR / "packs"
+RUNTIME_ENVS_DIR: Path = env.read("ATTUNE_RUNTIME_ENVS_DIR") or STATE_DIR / "runtime_envs"
+ARTIFACTS_DIR: Path = env.read("ATTUNE_ARTIFACTS_DIR") or STATE_DIR / "artifacts"
+CORE_PACK_DIR = BASE_DIR / "packs" / "core"
+HOST: str = env.read("ATTUNE_HOST")
+PORT: int = env.read("ATTUNE_PORT")
+PUBLIC_API_URL: str = (env.read("ATTUNE_PUBLIC_API_URL") or f"http://{HOST}:{PORT}").rstrip("/")
+
+# --- Keys -------------------------------------------------------------------------------------------------------
+JWT_SECRET = kept_secret(STATE_DIR / "jwt_secret", env.read("ATTUNE_JWT_SECRET"), variable="ATTUNE_JWT_SECRET")
+JWT_PREVIOUS_SECRETS: list[str] = env.read("ATTUNE_JWT_PREVIOUS_SECRETS")
+JWT_ACCESS_LIFETIME = timedelta(seconds=env.read("ATTUNE_JWT_ACCESS_SECONDS"))
+JWT_REFRESH_LIFETIME = timedelta(seconds=env.read("ATTUNE_JWT_REFRESH_SECONDS"))
+ENCRYPTION_KEY = kept_secret(
+    STATE_DIR / "encryption_key", env.read("ATTUNE_ENCRYPTION_KEY"), variable="ATTUNE_ENCRYPTION_KEY"
+)
+# Signs sessions and forms only; one secret to look after, and the two uses never see each other's key.
+SECRET_KEY = f"django:{JWT_SECRET}"
+ALLOW_SELF_REGISTRATION: bool = env.read("ATTUNE_ALLOW_SELF_REGISTRATION")
+ADMIN_LOGIN: str | None = env.read("ATTUNE_ADMIN_LOGIN")
+ADMIN_PASSWORD: str | None = env.read("ATTUNE_ADMIN_PASSWORD")
+TRUSTED_PROXIES: list[str] = env.read("ATTUNE_TRUSTED_PROXIES")
+METRICS_TOKEN: str | None = env.read("ATTUNE_METRICS_TOKEN")
+
+# --- The worker and the engine ----------------------------------------------------------------------------------
+WORKER_NAME: str = env.read("ATTUNE_WORKER_NAME")
+WORKER_TYPE: str = env.read("ATTUNE_WORKER_TYPE")
+WORKER_RUNTIMES: list[str] | None = env.read("ATTUNE_WORKER_RUNTIMES")
+WORKER_LABELS: dict[str, str] = env.read("ATTUNE_WORKER_LABELS")
+WORKER_TAINTS: list[dict[str, Any]] = env.read("ATTUNE_WORKER_TAINTS")
+WORKER_SLOTS: int = env.read("ATTUNE_WORKER_SLOTS")
+HEARTBEAT_SECONDS: float = env.read("ATTUNE_HEARTBEAT_SECONDS")
+LEASE_SECONDS: float = env.read("ATTUNE_LEASE_SECONDS")
+SWEEP_SECONDS: float = env.read("ATTUNE_SWEEP_SECONDS")
+TASK_TIMEOUT_SECONDS: int = env.read("ATTUNE_TASK_TIMEOUT_SECONDS")
+PICKUP_TIMEOUT_SECONDS: int = env.read("ATTUNE_PICKUP_TIMEOUT_SECONDS")
+UNSCHEDULABLE_GRACE_SECONDS: int | None = env.read("ATTUNE_UNSCHEDULABLE_GRACE_SECONDS")
+KILL_GRACE_SECONDS: float = env.read("ATTUNE_KILL_GRACE_SECONDS")
+SHUTDOWN_GRACE_SECONDS: float = env.read("ATTUNE_SHUTDOWN_GRACE_SECONDS")
+MAX_STDOUT_BYTES: int = env.read("ATTUNE_MAX_STDOUT_BYTES")
+MAX_STDERR_BYTES: int = env.read("ATTUNE_MAX_STDERR_BYTES")
+LOG_RETENTION_DAYS: int = env.read("ATTUNE_LOG_RETENTION_DAYS")
+STORAGE_BUDGET_GB: int = env.read("ATTUNE_STORAGE_BUDGET_GB")
+BUILD_ENV_NAMES: list[str] = env.read("ATTUNE_BUILD_ENV")
+BUILD_TIMEOUT_SECONDS: int = env.read("ATTUNE_BUILD_TIMEOUT_SECONDS")
+HTTP_BLOCKED_NETWORKS: list[str] | None = env.read("ATTUNE_HTTP_BLOCKED_NETWORKS")
+if LEASE_SECONDS < 3 * HEARTBEAT_SECONDS or LEASE_SECONDS < 2 * KILL_GRACE_SECONDS:
+    raise env.BadSetting(
+        f"ATTUNE_LEASE_SECONDS ({LEASE_SECONDS:g}) must be at least three times ATTUNE_HEARTBEAT_SECONDS "
+        f"({HEARTBEAT_SECONDS:g}) and twice ATTUNE_KILL_GRACE_SECONDS ({KILL_GRACE_SECONDS:g})."
+    )
+
+# --- Django -----------------------------------------------------------------------------------------------------
+DEBUG = False
+ALLOWED_HOSTS: list[str] = env.read("ATTUNE_ALLOWED_HOSTS")
+INSTALLED_APPS = [
+    "attune",  # the Celery app, and with it every management command, must be the configured one
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "apps.core",
+    "apps.identity",
+    "apps.packs",
+    "apps.workers",
+    "apps.actions",
+    "apps.executions",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "attune.urls"
+WSGI_APPLICATION = "attune.wsgi.application"
+ASGI_APPLICATION = "attune.asgi.application"
+AUTH_USER_MODEL = "identity.Identity"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "attune" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = STATE_DIR / "static"
+WHITENOISE_USE_FINDERS = True  # one process, one command: nothing to collect first
+APPEND_SLASH = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # JSON bodies above it answer 413 (api.md 1.3)
+
+# --- The database -----------------------------------------------------------------------------------------------
+DATABASE_SCHEMA: str = env.read("ATTUNE_DATABASE_SCHEMA")
+
+
+def database(url: str | None) -> dict[str, Any]:
+    """Return Django's settings of one database for a DATABASE_URL, SQLite in the state directory without one."""
+    config: dict[str, Any] = dict(dj_database_url.parse(url or f"sqlite:///{STATE_DIR / 'attune.sqlite3'}"))
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        config["CONN_MAX_AGE"] = None  # one persistent connection per thread
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",  # a writer waits at its start, never fails at its first write
+            "timeout": 30,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+        }
+        return config
+    config["CONN_MAX_AGE"] = 0  # the pool keeps connections, a running action holds none
+    config["OPTIONS"] = {
+        **config.get("OPTIONS", {}),
+        "pool": {"min_size": 2, "max_size": max(20, WORKER_SLOTS + 10), "timeout": 15},
+        # attune.origin tells the product's own writes from an operator's SQL (history rows with actor "sql").
+        # A process that is stopped in mid-transaction must not hold its locks for ever.
+        "options": (
+            f"-c search_path={DATABASE_SCHEMA},public -c attune.origin=attune "
+            "-c idle_in_transaction_session_timeout=20000"
+        ),
+    }
+    return config
+
+
+DATABASES = {"default": database(env.read("DATABASE_URL"))}
+
+# --- Celery -----------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL: str = env.read("CELERY_BROKER_URL")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_POOL = "threads"  # a slot mostly waits for a child process
+CELERY_WORKER_CONCURRENCY = WORKER_SLOTS
+# Dispatch never hands over more than there are slots, so nothing is hoarded; and with a limit the window is re-opened
+# only at the next poll when a pool thread acknowledges.
+CELERY_WORKER_PREFETCH_MULTIPLIER = 0
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_TASK_PUBLISH_RETRY = False  # the row is the queue: the sweep announces again
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+
+# --- REST -------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Attune",
+    "VERSION": ATTUNE_VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
