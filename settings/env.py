@@ -123,6 +123,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 MIB = 1024 * 1024
 _V = Variable
+# fmt: off  # a table: one variable, one line
 VARIABLES: tuple[Variable, ...] = (
     # Where it listens, where it writes, what it talks to.
     _V(name="ATTUNE_HOST", parse=text, default="127.0.0.1", meaning="address the server listens on"),
@@ -173,6 +174,7 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_BUILD_TIMEOUT_SECONDS", parse=integer(1, 86400), default=600, meaning="time limit of an environment build"),
     _V(name="ATTUNE_HTTP_BLOCKED_NETWORKS", parse=names, default=None, default_text="link-local and metadata addresses", meaning="networks core.http_request refuses"),
 )
+# fmt: on
 BY_NAME = {variable.name: variable for variable in VARIABLES}
 
 # Meant for programs and clients (execution.md section 7): known, and ignored at a start.

@@ -1,0 +1,34 @@
+"""
+Tests: a state directory of their own, fast passwords, nothing from the developer's environment.
+
+``DATABASE_URL`` and ``CELERY_BROKER_URL`` choose the stack (SQLite and the in-memory broker without them). The test
+database on SQLite is a file, because real threads and processes use it too.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+STACK = ("DATABASE_URL", "CELERY_BROKER_URL")
+for _name in [name for name in os.environ if name.startswith("ATTUNE_")]:
+    del os.environ[_name]
+
+
+def _own_state_dir() -> str:
+    """Return a new directory that goes away with this process (and not with its forks)."""
+    directory = tempfile.mkdtemp(prefix="attune-test-")
+    owner = os.getpid()
+    atexit.register(lambda: shutil.rmtree(directory, ignore_errors=True) if os.getpid() == owner else None)
+    return directory
+
+
+os.environ["ATTUNE_STATE_DIR"] = _own_state_dir()
+
+from settings.base import *  # noqa: E402, F403  # after the environment is the tests' own
+from settings.base import DATABASES, STATE_DIR  # noqa: E402  # named, so that the checker sees them
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(STATE_DIR) / "test.sqlite3")}
