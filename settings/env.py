@@ -123,7 +123,8 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 MIB = 1024 * 1024
 _V = Variable
-# fmt: off  # a table: one variable, one line
+# One variable, one line: a table.
+# fmt: off
 VARIABLES: tuple[Variable, ...] = (
     # Where it listens, where it writes, what it talks to.
     _V(name="ATTUNE_HOST", parse=text, default="127.0.0.1", meaning="address the server listens on"),
