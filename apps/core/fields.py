@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.functions import Now
+from django.db.models import functions
 
 
 class _CodePointOrder(models.Field):  # type: ignore[type-arg]  # a mixin, its value type is the other base's
@@ -40,6 +40,18 @@ class RandomUUID(models.Func):
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         return super().as_sql(compiler, connection, template="lower(hex(randomblob(16)))", **context)
+
+
+class Now(functions.Now):
+    """
+    The moment of the statement by the database's clock, with six decimals everywhere.
+
+    SQLite keeps times as text: with Django's three decimals a row is not equal to the time that was read from it.
+    """
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW')"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 class UpdatedField(models.DateTimeField):  # type: ignore[type-arg]

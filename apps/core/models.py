@@ -3,9 +3,8 @@
 from typing import Any, Self, TypeVar
 
 from django.db import models
-from django.db.models.functions import Now
 
-from apps.core.fields import Text, UpdatedField
+from apps.core.fields import Now, Text, UpdatedField
 
 _Row = TypeVar("_Row", bound=models.Model, covariant=True)
 

@@ -4,7 +4,6 @@ import apps.actions.models
 import apps.core.fields
 import django.core.validators
 import django.db.models.deletion
-import django.db.models.functions.datetime
 from django.db import migrations, models
 
 
@@ -22,8 +21,8 @@ class Migration(migrations.Migration):
             name='Action',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('ref', apps.core.fields.RefField(max_length=255, unique=True)),
                 ('label', apps.core.fields.Text(max_length=255)),
                 ('pack_ref', apps.core.fields.RefField(max_length=255)),

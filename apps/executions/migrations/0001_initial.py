@@ -3,7 +3,6 @@
 import apps.core.fields
 import django.core.validators
 import django.db.models.deletion
-import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
@@ -23,8 +22,8 @@ class Migration(migrations.Migration):
             name='Demand',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('key', apps.core.fields.Text(max_length=64, unique=True)),
                 ('requirements', models.JSONField(db_default={}, default=dict)),
             ],
@@ -36,8 +35,8 @@ class Migration(migrations.Migration):
             name='Artifact',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('ref', apps.core.fields.Text(max_length=255, unique=True)),
                 ('scope', apps.core.fields.Text(choices=[('system', 'System'), ('identity', 'Identity'), ('pack', 'Pack'), ('action', 'Action'), ('sensor', 'Sensor')], db_default='system', default='system', max_length=20)),
                 ('owner', models.TextField(blank=True, db_default='', default='')),
@@ -61,7 +60,7 @@ class Migration(migrations.Migration):
             name='ExecutionHistory',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('time', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('time', models.DateTimeField(db_default=apps.core.fields.Now())),
                 ('operation', apps.core.fields.Text(max_length=10)),
                 ('entity_id', models.BigIntegerField()),
                 ('entity_ref', apps.core.fields.Text(max_length=255, null=True)),
@@ -82,7 +81,7 @@ class Migration(migrations.Migration):
             name='ArtifactVersion',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
                 ('version', models.IntegerField()),
                 ('execution', models.BigIntegerField(null=True)),
                 ('content_type', models.TextField(null=True)),
@@ -106,8 +105,8 @@ class Migration(migrations.Migration):
             name='Execution',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('action_ref', apps.core.fields.RefField(max_length=255)),
                 ('config', models.JSONField(blank=True, null=True)),
                 ('env_vars', models.JSONField(blank=True, null=True)),

@@ -2,7 +2,6 @@
 
 import apps.core.fields
 import django.db.models.deletion
-import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
@@ -19,8 +18,8 @@ class Migration(migrations.Migration):
             name='Identity',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('login', apps.core.fields.Text(max_length=255, unique=True)),
                 ('display_name', apps.core.fields.Text(blank=True, max_length=255, null=True)),
                 ('password_hash', models.TextField(blank=True, editable=False, null=True)),
@@ -41,8 +40,8 @@ class Migration(migrations.Migration):
             name='PermissionSet',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('ref', apps.core.fields.RefField(max_length=255, unique=True)),
                 ('pack', models.BigIntegerField(blank=True, editable=False, null=True)),
                 ('pack_ref', apps.core.fields.RefField(blank=True, editable=False, max_length=255, null=True)),
@@ -59,8 +58,8 @@ class Migration(migrations.Migration):
             name='IdempotencyRecord',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('scope', apps.core.fields.Text(max_length=512)),
                 ('key', apps.core.fields.Text(max_length=255)),
                 ('request_hash', apps.core.fields.Text(max_length=64)),
@@ -80,7 +79,7 @@ class Migration(migrations.Migration):
             name='PermissionAssignment',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
                 ('identity', models.ForeignKey(db_column='identity', on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to=settings.AUTH_USER_MODEL)),
                 ('permset', models.ForeignKey(db_column='permset', on_delete=django.db.models.deletion.CASCADE, related_name='assignments', to='identity.permissionset')),
             ],

@@ -2,7 +2,6 @@
 
 import apps.core.fields
 import django.db.models.deletion
-import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
@@ -20,8 +19,8 @@ class Migration(migrations.Migration):
             name='Pack',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('ref', apps.core.fields.RefField(max_length=255, unique=True)),
                 ('label', apps.core.fields.Text(max_length=255)),
                 ('description', models.TextField(blank=True, null=True)),

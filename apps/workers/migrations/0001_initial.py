@@ -2,7 +2,6 @@
 
 import apps.core.fields
 import django.db.models.deletion
-import django.db.models.functions.datetime
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -22,8 +21,8 @@ class Migration(migrations.Migration):
             name='Runtime',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('ref', apps.core.fields.RefField(max_length=255, unique=True)),
                 ('pack_ref', apps.core.fields.RefField(blank=True, max_length=255, null=True)),
                 ('description', models.TextField(blank=True, null=True)),
@@ -45,8 +44,8 @@ class Migration(migrations.Migration):
             name='Worker',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('name', apps.core.fields.Text(max_length=255, unique=True)),
                 ('worker_type', apps.core.fields.Text(choices=[('local', 'Local'), ('remote', 'Remote'), ('container', 'Container')], db_default='local', default='local', max_length=20)),
                 ('worker_role', apps.core.fields.Text(choices=[('action', 'Action'), ('sensor', 'Sensor'), ('hybrid', 'Hybrid')], db_default='action', default='action', max_length=20)),
@@ -72,7 +71,7 @@ class Migration(migrations.Migration):
             name='WorkerHistory',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('time', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('time', models.DateTimeField(db_default=apps.core.fields.Now())),
                 ('operation', apps.core.fields.Text(max_length=10)),
                 ('entity_id', models.BigIntegerField()),
                 ('entity_ref', apps.core.fields.Text(max_length=255, null=True)),
@@ -93,8 +92,8 @@ class Migration(migrations.Migration):
             name='WorkerLease',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('holder', models.UUIDField(default=uuid.uuid4)),
                 ('generation', models.IntegerField(db_default=1, default=1)),
                 ('renewed_at', models.DateTimeField()),
@@ -109,8 +108,8 @@ class Migration(migrations.Migration):
             name='PackEnvironment',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('pack_ref', apps.core.fields.RefField(max_length=255)),
                 ('runtime_ref', apps.core.fields.RefField(max_length=255)),
                 ('runtime_version', models.TextField(blank=True, db_default='', default='')),
@@ -132,8 +131,8 @@ class Migration(migrations.Migration):
             name='RuntimeVersion',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated', apps.core.fields.UpdatedField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('created', models.DateTimeField(db_default=apps.core.fields.Now(), editable=False)),
+                ('updated', apps.core.fields.UpdatedField(db_default=apps.core.fields.Now(), editable=False)),
                 ('runtime_ref', apps.core.fields.RefField(max_length=255)),
                 ('version', apps.core.fields.Text(max_length=50)),
                 ('version_major', models.IntegerField(null=True)),
