@@ -1,0 +1,37 @@
+"""
+The database's clock, read without asking it each time.
+
+Several hosts write times that are compared with each other, so all of them use the clock of the database
+(execution.md section 1). On SQLite that is this machine's; on PostgreSQL the difference is measured now and then.
+"""
+
+import threading
+import time
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.utils import timezone
+
+_REMEASURE_SECONDS = 60.0
+
+_lock = threading.Lock()
+_offset = timedelta(0)
+_measured_at: float | None = None
+
+
+def now() -> datetime:
+    """Return the present moment (aware, UTC) on the database's clock; asks the database once a minute at most."""
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    global _measured_at, _offset
+    with _lock:
+        due = _measured_at is None or time.monotonic() - _measured_at > _REMEASURE_SECONDS
+        if due:
+            _measured_at = time.monotonic()
+    if due:
+        before = timezone.now()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            (there,) = cursor.fetchone()
+        _offset = there - (before + (timezone.now() - before) / 2)
+    return timezone.now() + _offset

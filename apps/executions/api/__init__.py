@@ -1,0 +1,1 @@
+"""Executions, their logs and their artifacts over HTTP."""

@@ -1,0 +1,208 @@
+"""The filters of executions (api.md 13.2): the query string, or the filter of a bulk cancel, as conditions in SQL."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import connection
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
+
+from apps.core.api import query
+from apps.core.api.query import Params
+from apps.core.errors import BadRequest
+from apps.executions.models import ExecutionQuerySet
+from apps.executions.states import TERMINAL, Status
+
+# ``result_contains`` has no index: it looks through so many of the newest rows that match the rest (model.md 6.2).
+RESULT_WINDOW: Final = 100_000
+_LONGEST_TEXT = 1000
+_MOST_EXIT_CODES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionFilters:
+    """What is asked for: conditions on columns, and a text that the result must hold."""
+
+    condition: Q
+    result_contains: str | None
+
+    @property
+    def window(self) -> int | None:
+        """How many of the newest matching rows are looked through; None: all."""
+        return RESULT_WINDOW if self.result_contains is not None else None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.condition and self.result_contains is None
+
+    def apply(self, rows: ExecutionQuerySet) -> ExecutionQuerySet:
+        """Return those rows that match; asks for the edge of the window when there is one."""
+        rows = rows.filter(self.condition)
+        if self.result_contains is None:
+            return rows
+        edge = rows.newest_first().values_list("created", "id")[RESULT_WINDOW - 1 : RESULT_WINDOW].first()
+        if edge is not None:
+            created, pk = edge
+            rows = rows.filter(Q(created__gt=created) | Q(created=created, id__gte=pk))
+        return rows.alias(result_text=Cast("result", TextField())).filter(_holds(self.result_contains))
+
+
+def parse_filters(params: Params) -> ExecutionFilters:
+    """Return the filters of a query string. Raises BadRequest for a value that cannot be understood."""
+    condition = Q()
+    for name, read in _READERS.items():
+        if params.get(name):
+            condition &= read(params, name)
+    shortest, longest = query.integer(params, "duration_ms_min"), query.integer(params, "duration_ms_max")
+    if shortest is not None and longest is not None and shortest > longest:
+        raise BadRequest("duration_ms_min is greater than duration_ms_max")
+    text = query.text(params, "result_contains")
+    if text is not None and (len(text) > _LONGEST_TEXT or "\0" in text):
+        raise BadRequest(f"result_contains takes at most {_LONGEST_TEXT} characters, none of them U+0000")
+    return ExecutionFilters(condition=condition, result_contains=text)
+
+
+def parse_filter_object(given: Mapping[str, Any]) -> ExecutionFilters:
+    """
+    Return the filters of a JSON object with the names of the query string; a list stands for a comma list.
+
+    Raises BadRequest for an empty object, an unknown name, and a value that cannot be understood.
+    """
+    unknown = sorted(set(given) - FILTER_NAMES)
+    if unknown:
+        raise BadRequest(f"Unknown filter: {', '.join(unknown)}")
+    filters = parse_filters({name: _as_text(name, value) for name, value in given.items() if value is not None})
+    if filters.is_empty:
+        raise BadRequest("The filter is empty: it would match every execution")
+    return filters
+
+
+def _as_text(name: str, value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case int():
+            return str(value)
+        case list() if value and all(isinstance(entry, str | int) and not isinstance(entry, bool) for entry in value):
+            return ",".join(str(entry) for entry in value)
+    raise BadRequest(f"Filter '{name}' cannot have this value")
+
+
+# --- One reader per kind of filter ------------------------------------------------------------------------------
+def _statuses(params: Params, name: str) -> Q:
+    found = query.choices(params, name, Status.values)
+    return Q(status__in=found) if found else Q()
+
+
+def _id(params: Params, name: str) -> Q:
+    return Q(**{name: query.identifier(params, name)})
+
+
+def _uuid(params: Params, name: str) -> Q:
+    return Q(**{name: query.uuid(params, name)})
+
+
+def _ref(params: Params, name: str) -> Q:
+    return query.ref_filter(name, query.text(params, name))
+
+
+def _pack(params: Params, name: str) -> Q:
+    return Q(pack_ref=query.text(params, name))
+
+
+def _top_level(params: Params, name: str) -> Q:
+    return Q(parent=None) if query.boolean(params, name) else Q()
+
+
+def _succeeded(params: Params, name: str) -> Q:
+    if query.boolean(params, name):
+        return Q(succeeded=True)
+    return Q(status__in=TERMINAL) & (Q(succeeded=False) | Q(succeeded=None))
+
+
+def _exit_codes(params: Params, name: str) -> Q:
+    codes = [query.parse_integer(code) for code in query.names(params, name) or []]
+    if not codes or len(codes) > _MOST_EXIT_CODES or any(code is None or abs(code) > query.MAX_ID for code in codes):
+        raise BadRequest(f"Query parameter '{name}' must be whole numbers, separated by commas")
+    return Q(exit_code__in=codes)
+
+
+def _from(column: str) -> Callable[[Params, str], Q]:
+    return lambda params, name: Q(**{f"{column}__gte": query.moment(params, name)})
+
+
+def _before(column: str) -> Callable[[Params, str], Q]:
+    return lambda params, name: Q(**{f"{column}__lt": query.moment(params, name)})
+
+
+def _at_least(params: Params, name: str) -> Q:
+    return Q(duration_ms__gte=query.integer(params, name))
+
+
+def _at_most(params: Params, name: str) -> Q:
+    return Q(duration_ms__lte=query.integer(params, name))
+
+
+_READERS: Final[dict[str, Callable[[Params, str], Q]]] = {
+    "status": _statuses,
+    "action_ref": _ref,
+    "rule_ref": _ref,
+    "trigger_ref": _ref,
+    "pack_name": _pack,
+    "executor": _id,
+    "enforcement": _id,
+    "parent": _id,
+    "worker": _id,
+    "action": _id,
+    "root": _id,
+    "original_execution": _id,
+    "correlation_id": _uuid,
+    "top_level_only": _top_level,
+    "created_after": _from("created"),
+    "created_before": _before("created"),
+    "started_after": _from("started_at"),
+    "started_before": _before("started_at"),
+    "finished_after": _from("finished_at"),
+    "finished_before": _before("finished_at"),
+    "exit_code": _exit_codes,
+    "duration_ms_min": _at_least,
+    "duration_ms_max": _at_most,
+    "succeeded": _succeeded,
+}
+FILTER_NAMES: Final = frozenset(_READERS) | {"result_contains"}
+
+
+# --- The text of a result ----------------------------------------------------------------------------------------
+def _holds(text: str) -> Q:
+    """The condition that ``result_text``, the result's JSON, holds the text, as it is or as JSON spells it."""
+    condition = _contains(text)
+    spelled = json.dumps(text, ensure_ascii=False)[1:-1]
+    return condition if spelled == text else condition | _contains(spelled)
+
+
+def _contains(text: str) -> Q:
+    if text.isascii():
+        return Q(result_text__icontains=text)
+    # Neither database folds the case of other letters under every locale, so both cases are named.
+    return Q(result_text__iregex="".join(_any_case(character) for character in text))
+
+
+def _any_case(character: str) -> str:
+    if character.isascii():
+        return re.escape(character)
+    variants = {character, character.lower(), character.upper()}
+    if connection.vendor == "sqlite":
+        variants = {json.dumps(variant)[1:-1] for variant in variants}  # kept as backslash-u escapes there
+    return f"(?:{'|'.join(re.escape(variant) for variant in sorted(variants))})"
+
+
+def matching(rows: ExecutionQuerySet, params: Params) -> tuple[ExecutionQuerySet, ExecutionFilters]:
+    """Return the rows that the filters of a query string leave, and the filters."""
+    filters = parse_filters(params)
+    return filters.apply(rows), filters
+

@@ -1,0 +1,110 @@
+"""Stop executions: cancel, and force-close for what nothing else can end (execution.md section 15)."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from apps.core import clock
+from apps.executions.dispatch import dispatch_on_commit
+from apps.executions.errors import AlreadyFinished, ExecutionNotFound
+from apps.executions.models import Execution
+from apps.executions.states import TERMINAL, UNFINISHED, Status
+from apps.executions.transitions import Step, transition
+from apps.identity.models import Identity
+from apps.workers.control import tell_worker
+
+CANCELLED_TEXT = "Execution cancelled by user"
+NOT_STARTED = {"error": "Cancelled by user before execution started", "succeeded": False, "cancelled": True}
+
+
+def cancelled_result(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of a cancelled run, from what its process left (execution.md section 11)."""
+    kept = {key: value for key, value in report.items() if key not in ("data", "queue_ack", "signal")}
+    return {**kept, "succeeded": False, "cancelled": True, "error": CANCELLED_TEXT}
+
+
+@transaction.atomic
+def cancel_execution(execution_id: int, *, by: Identity | None, reason: str = "") -> Execution:
+    """
+    Cancel an execution and what its program started; return it as it is then.
+
+    Before a worker claimed it, it is ``cancelled`` at once; a running one becomes ``canceling`` and its worker stops
+    it. One that is ``canceling`` already stays as it is. Raises ExecutionNotFound, AlreadyFinished.
+    """
+    execution = _locked(execution_id)
+    if execution.status in TERMINAL:
+        raise AlreadyFinished(execution_id, execution.status)
+    actor = f"identity:{by.pk}" if by is not None else "system"
+    _cancel(execution, actor=actor, by=by, reason=reason)
+    _cancel_children(execution, actor=actor, by=by)
+    dispatch_on_commit()
+    return execution
+
+
+def _locked(execution_id: int) -> Execution:
+    execution = Execution.objects.select_for_update(no_key=True).filter(pk=execution_id).first()
+    if execution is None:
+        raise ExecutionNotFound(execution_id)
+    return execution
+
+
+def _cancel(execution: Execution, *, actor: str, by: Identity | None, reason: str) -> None:
+    status = Status(execution.status)
+    fields: dict[str, Any] = {"cancel_requested_at": clock.now(), "cancelled_by": by}
+    match status:
+        case Status.REQUESTED | Status.SCHEDULING | Status.SCHEDULED:
+            step = Step(source=status, target=Status.CANCELLED, actor=actor, reason=reason or None)
+            transition(execution, step, result=dict(NOT_STARTED), succeeded=False, **fields)
+        case Status.RUNNING:
+            transition(
+                execution, Step(source=status, target=Status.CANCELING, actor=actor, reason=reason or None), **fields
+            )
+            _tell(execution, execution.epoch, "cancel")
+        case _:
+            pass  # canceling stays as it is
+
+
+def _cancel_children(execution: Execution, *, actor: str, by: Identity | None) -> None:
+    """What a program started with its execution token ends with it; tasks of a workflow follow its own policy."""
+    children = Execution.objects.select_for_update(no_key=True).filter(
+        parent=execution.pk, status__in=UNFINISHED, workflow_task__isnull=True
+    )
+    for child in children.order_by("pk"):
+        _cancel(child, actor=actor, by=by, reason=f"parent {execution.pk}")
+        _cancel_children(child, actor=actor, by=by)
+
+
+@transaction.atomic
+def force_close_execution(
+    execution_id: int, *, by: Identity, status: str = Status.ABANDONED, reason: str = ""
+) -> Execution:
+    """
+    End any unfinished execution in the database, whatever its worker does; return it.
+
+    ``status`` is abandoned, failed or cancelled; one that is canceling becomes cancelled. Its epoch grows, so late
+    writes of the old run are refused. Raises ExecutionNotFound, AlreadyFinished.
+    """
+    execution = _locked(execution_id)
+    if execution.status in TERMINAL:
+        raise AlreadyFinished(execution_id, execution.status, verb="force-closed")
+    source = Status(execution.status)
+    target = Status.CANCELLED if source == Status.CANCELING else Status(status)
+    actor = f"identity:{by.pk}"
+    old_epoch = execution.epoch
+    result = {"error": f"Execution force-closed by {by.login}", "succeeded": False}
+    step = Step(source=source, target=target, actor=actor, reason=reason or "force-close")
+    transition(execution, step, epoch=old_epoch + 1, result=result, succeeded=False)
+    if source in (Status.RUNNING, Status.CANCELING):
+        _tell(execution, old_epoch, "superseded")
+    _cancel_children(execution, actor=actor, by=by)
+    dispatch_on_commit()
+    return execution
+
+
+def _tell(execution: Execution, epoch: int, reason: str) -> None:
+    if execution.worker_id is not None:
+        transaction.on_commit(
+            partial(tell_worker, execution.worker_id, execution.pk, epoch, reason), robust=True
+        )

@@ -1,0 +1,300 @@
+"""
+Hand waiting executions to workers that have a free slot (execution.md sections 3 and 4).
+
+A pass is one transaction: look at the heads of the demands that have a free slot, choose workers, write
+``requested -> scheduling -> scheduled``; after its commit each is published to its worker's own queue. Its cost does
+not grow with the backlog: a demand nobody can take now is not looked into. Any thread of any process may make a pass;
+within one process they are made one after the other, and whoever calls while one is under way only asks for another.
+"""
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Count
+from django.utils import timezone
+
+from apps.core import clock
+from apps.executions.models import Demand, Execution, ExecutionHistory
+from apps.executions.offers import read_offers
+from apps.executions.publication import can_publish, publish
+from apps.executions.signals import execution_changed
+from apps.executions.states import ON_A_WORKER, Status
+from apps.executions.transitions import Step, notify_changed, transition
+from apps.workers.fitness import NEVER, Offer, misfit, score
+from apps.workers.models import Worker
+
+logger = logging.getLogger(__name__)
+
+# One pass is a short transaction: a larger backlog takes another pass.
+MOST_IN_A_PASS = 200
+
+# The demands that have somebody in line, one index probe each (a loose index scan); both databases know this form.
+_WAITING_DEMANDS = """
+WITH RECURSIVE waiting(demand) AS (
+    SELECT (SELECT min(demand) FROM execution WHERE status = 'requested' AND NOT held AND demand IS NOT NULL)
+    UNION ALL
+    SELECT (SELECT min(e.demand) FROM execution e
+            WHERE e.status = 'requested' AND NOT e.held AND e.demand IS NOT NULL AND e.demand > waiting.demand)
+    FROM waiting WHERE waiting.demand IS NOT NULL
+)
+SELECT demand FROM waiting WHERE demand IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """A waiting execution that a worker could take now."""
+
+    execution_id: int
+    action_ref: str
+    epoch: int
+    priority: int
+    created: datetime
+    demand: int
+
+
+@dataclass(kw_only=True)
+class Pass:
+    """What one pass came to."""
+
+    handed_over: list[tuple[int, int, int]] = field(default_factory=list)  # worker, execution, epoch
+    look_again: bool = False
+
+
+_flag = threading.Lock()
+_passing = threading.Lock()
+_asked = False
+
+
+def dispatch_on_commit() -> None:
+    """Have a pass made once the current transaction commits."""
+    transaction.on_commit(dispatch_waiting, robust=True)
+
+
+def dispatch_waiting() -> None:
+    """
+    Make passes until nothing more can be handed over now; returns at once when another thread is at it already.
+
+    A failure of the database is logged and left to the next call or the sweep: the rows stay where they are.
+    """
+    global _asked
+    if not can_publish():
+        return  # no worker hears this process; the server's sweep hands it over
+    with _flag:
+        _asked = True
+    while _asked and _passing.acquire(blocking=False):
+        try:
+            while _asked:
+                with _flag:
+                    _asked = False
+                _pass_until_done()
+        except DatabaseError:
+            logger.warning("A dispatch pass failed; the sweep tries again", exc_info=True)
+            return
+        finally:
+            _passing.release()
+
+
+def _pass_until_done() -> None:
+    while dispatch_once().look_again:
+        pass
+
+
+def dispatch_once() -> Pass:
+    """Make one pass and publish what it handed over."""
+    if not waiting_demands():
+        return Pass()
+    with transaction.atomic():
+        made = _make_pass()
+    for worker_id, execution_id, epoch in made.handed_over:
+        publish(worker_id, execution_id, epoch)
+        if execution_changed.receivers:
+            notify_changed(execution_id, Status.SCHEDULED)
+    return made
+
+
+def waiting_demands() -> list[int]:
+    """Return the ids of the demands that have an execution in line."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING_DEMANDS)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _make_pass() -> Pass:
+    demands = Demand.objects.in_bulk(waiting_demands())
+    offers = read_offers()
+    taken = active_counts()
+    made = Pass()
+    heads: list[Head] = []
+    fitting: dict[int, list[Offer]] = {}
+    for demand in demands.values():
+        rejections = [misfit(demand.requirements, offer) for offer in offers]
+        fitting[demand.pk] = [offer for offer, why in zip(offers, rejections, strict=True) if why is None]
+        free = sum(max(0, offer.slots - taken[offer.worker_id]) for offer in fitting[demand.pk])
+        if free:
+            heads += _lock_heads(demand.pk, min(free, MOST_IN_A_PASS))
+        elif not fitting[demand.pk] and _is_unschedulable(offers, rejections):
+            made.look_again |= _fail_unschedulable(demand, offers, rejections)
+    if heads:
+        _hand_over(heads, fitting, demands, made)
+    return made
+
+
+def _lock_heads(demand_id: int, most: int) -> list[Head]:
+    rows = (
+        Execution.objects.select_for_update(skip_locked=True, no_key=True)
+        .filter(status=Status.REQUESTED, held=False, demand=demand_id)
+        .order_by("-priority", "created", "id")
+        .values_list("pk", "action_ref", "epoch", "priority", "created")[:most]
+    )
+    return [
+        Head(execution_id=pk, action_ref=ref, epoch=epoch, priority=priority, created=created, demand=demand_id)
+        for pk, ref, epoch, priority, created in rows
+    ]
+
+
+def active_counts(worker_ids: Iterable[int] | None = None) -> defaultdict[int, int]:
+    """Return how many executions hold a slot of each worker."""
+    rows = Execution.objects.filter(status__in=ON_A_WORKER, worker__isnull=False)
+    if worker_ids is not None:
+        rows = rows.filter(worker__in=worker_ids)
+    counts: defaultdict[int, int] = defaultdict(int)
+    counts.update(rows.order_by().values_list("worker").annotate(n=Count("id")))
+    return counts
+
+
+def _hand_over(heads: list[Head], fitting: dict[int, list[Offer]], demands: dict[int, Demand], made: Pass) -> None:
+    """Choose a worker for each head in order of priority and age; slots are counted under a lock on the workers."""
+    workers = sorted({offer.worker_id for head in heads for offer in fitting[head.demand]})
+    if connection.features.has_select_for_update:
+        list(Worker.objects.select_for_update(no_key=True).filter(pk__in=workers).order_by("pk").values_list("pk"))
+    taken = active_counts(workers)
+    chosen: list[tuple[Head, Offer]] = []
+    heads.sort(key=lambda head: (-head.priority, head.created, head.execution_id))
+    for head in heads:
+        free = [offer for offer in fitting[head.demand] if taken[offer.worker_id] < offer.slots]
+        if not free:
+            made.look_again = True  # its row was locked for nothing: another pass may have skipped it
+            continue
+        offer = _best(demands[head.demand], free)
+        taken[offer.worker_id] += 1
+        chosen.append((head, offer))
+    if chosen:
+        _write(chosen)
+        made.handed_over = [(offer.worker_id, head.execution_id, head.epoch + 1) for head, offer in chosen]
+    else:
+        made.look_again = False  # nothing was free after all; whoever frees a slot makes a pass
+
+
+_turns: dict[int, int] = {}
+_turn = 0
+
+
+def _best(demand: Demand, free: list[Offer]) -> Offer:
+    """The best score wins; equals take turns."""
+    global _turn
+    best = min(free, key=lambda offer: (-score(demand.requirements, offer), _turns.get(offer.worker_id, 0)))
+    _turn += 1
+    _turns[best.worker_id] = _turn
+    return best
+
+
+def _write(chosen: list[tuple[Head, Offer]]) -> None:
+    now = clock.now()
+    groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for head, offer in chosen:
+        groups[offer.worker_id, head.epoch].append(head.execution_id)
+    for (worker_id, epoch), execution_ids in groups.items():
+        Execution.objects.filter(pk__in=execution_ids).update(
+            status=Status.SCHEDULED, worker=worker_id, epoch=epoch + 1, scheduled_at=now, updated=now
+        )
+    ExecutionHistory.objects.bulk_create(row for head, offer in chosen for row in _two_steps(head, offer, now))
+
+
+def _two_steps(head: Head, offer: Offer, now: datetime) -> tuple[ExecutionHistory, ExecutionHistory]:
+    first = ExecutionHistory(
+        time=now,
+        operation="UPDATE",
+        entity_id=head.execution_id,
+        entity_ref=head.action_ref,
+        changed_fields=["status"],
+        old_values={"status": "requested"},
+        new_values={"status": "scheduling"},
+        actor="dispatch",
+        epoch=head.epoch,
+    )
+    second = ExecutionHistory(
+        time=now,
+        operation="UPDATE",
+        entity_id=head.execution_id,
+        entity_ref=head.action_ref,
+        changed_fields=["epoch", "status", "worker"],
+        old_values={"status": "scheduling", "worker": None, "epoch": head.epoch},
+        new_values={"status": "scheduled", "worker": offer.worker_id, "epoch": head.epoch + 1},
+        actor="dispatch",
+        epoch=head.epoch + 1,
+    )
+    return first, second
+
+
+def _is_unschedulable(offers: list[Offer], rejections: list[str | None]) -> bool:
+    """An outage of workers fails nothing: only when some are there, and none that is known could ever run it."""
+    return any(offer.is_active and offer.lease_valid for offer in offers) and all(why in NEVER for why in rejections)
+
+
+def _fail_unschedulable(demand: Demand, offers: list[Offer], rejections: list[str | None]) -> bool:
+    """Fail the heads of a demand that nobody can ever meet; return True when there may be more of them."""
+    message = unmet_demand(demand, offers, rejections)
+    rows = (
+        Execution.objects.select_for_update(skip_locked=True, no_key=True)
+        .filter(status=Status.REQUESTED, held=False, demand=demand.pk)
+        .order_by("-priority", "created", "id")
+    )
+    failed = list(rows[:MOST_IN_A_PASS])
+    for execution in failed:
+        result = {
+            "error": "Execution is unschedulable",
+            "message": message,
+            "action_ref": execution.action_ref,
+            "failed_by": "execution_scheduler",
+            "failed_at": timezone.now().isoformat().replace("+00:00", "Z"),
+            "succeeded": False,
+        }
+        step = Step(source=Status.REQUESTED, target=Status.FAILED, actor="dispatch", reason=message)
+        transition(execution, step, result=result, succeeded=False)
+    return len(failed) == MOST_IN_A_PASS
+
+
+def unmet_demand(demand: Demand, offers: list[Offer], rejections: list[str | None]) -> str:
+    """Return the sentence that says which demand no worker meets."""
+    wanted = demand.requirements
+    available = sorted({name for offer in offers for name in offer.runtimes})
+    texts = {
+        "role": "no worker runs actions",
+        "runtime": f"no worker offers the runtime {' or '.join(wanted['runtime'] or []) or wanted['required']}"
+        f" (available: {', '.join(available) or 'none'})",
+        "runtime_version": f"no worker offers a version that satisfies {wanted['version'] or wanted['required']}",
+        "selector": f"no worker has the labels {wanted['selector']}",
+        "taint": "every worker has a taint that is not tolerated",
+        "affinity": "no worker meets the affinity",
+    }
+    reasons = sorted({why for why in rejections if why is not None}, key=list(texts).index)
+    return "; ".join(texts[why] for why in reasons)
+
+
+def dispatch_later() -> None:
+    """Make a pass in a thread of its own, for callers that must not wait for one."""
+    threading.Thread(target=partial(_dispatch_in_thread), name="dispatch", daemon=True).start()
+
+
+def _dispatch_in_thread() -> None:
+    try:
+        dispatch_waiting()
+    finally:
+        connection.close()

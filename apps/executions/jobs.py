@@ -1,0 +1,106 @@
+"""Make the job of a claimed execution: everything its run needs, as plain values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from apps.actions.models import Action
+from apps.core.schemas import fill_defaults, secret_names
+from apps.executions.log_versions import log_directory
+from apps.executions.models import Execution
+from apps.executions.parameters import parameters_of, special_of
+from apps.identity.models import Identity
+from apps.identity.tokens import mint_execution_token
+from apps.packs.models import Pack
+from apps.packs.services import pack_directory
+from apps.workers.agent import WorkerAgent
+from apps.workers.environments import ready_environment
+from apps.workers.jobs import Job
+from apps.workers.specs import runtime_spec
+
+TOKEN_MARGIN_SECONDS = 60  # beyond the time limit of the process (auth.md 2.1)
+
+
+class ActionMissing(Exception):
+    """The action of the execution no longer exists."""
+
+
+def job_of(execution: Execution, agent: WorkerAgent) -> Job:
+    """
+    Return the job of an execution; builds the pack's environment first when it is missing.
+
+    Raises ActionMissing. May take as long as an environment build; that time does not count against the time limit.
+    """
+    action = execution.action
+    if action is None:
+        raise ActionMissing(f"The action '{execution.action_ref}' no longer exists")
+    pack = action.pack
+    spec = runtime_spec(action.runtime, action.runtime_version_constraint, agent.offers()) if action.runtime else None
+    timeout_seconds = execution.timeout_seconds or settings.TASK_TIMEOUT_SECONDS
+    pack_dir = pack_directory(pack)
+    return Job(
+        execution_id=execution.pk,
+        epoch=execution.epoch,
+        attempt=execution.attempt,
+        action_ref=execution.action_ref,
+        pack_ref=action.pack_ref,
+        is_adhoc=action.is_adhoc,
+        entrypoint=action.entrypoint,
+        runtime=spec,
+        available_runtimes=agent.runtime_names(),
+        pack_dir=pack_dir,
+        env_dir=_environment(pack, action, spec, pack_dir),
+        parameters=fill_defaults(action.param_schema, parameters_of(execution.config, action.param_schema)),
+        ambient={},
+        secret_names=secret_names(action.param_schema),
+        parameter_delivery=action.parameter_delivery,
+        parameter_format=action.parameter_format,
+        output_format=action.output_format,
+        timeout_seconds=timeout_seconds,
+        limits=execution.limits or {},
+        kill_grace_seconds=settings.KILL_GRACE_SECONDS,
+        env=_own_variables(execution, action),
+        context=special_of(execution.config, action.param_schema, "context"),
+        attune_env=_product_variables(execution, action, timeout_seconds),
+        preload=tuple(pack.preload or ()),
+        log_dir=log_directory(execution.pk),
+        stdout_limit=settings.MAX_STDOUT_BYTES,
+        stderr_limit=settings.MAX_STDERR_BYTES,
+    )
+
+
+def _environment(pack: Pack, action: Action, spec: Any, pack_dir: Path | None) -> Path | None:
+    if spec is None or action.runtime is None or pack_dir is None:
+        return None
+    return ready_environment(pack, action.runtime, spec.version)
+
+
+def _own_variables(execution: Execution, action: Action) -> Mapping[str, str]:
+    from_config = special_of(execution.config, action.param_schema, "env")
+    return {**from_config, **(execution.env_vars or {})}
+
+
+def _product_variables(execution: Execution, action: Action, timeout_seconds: int) -> dict[str, str]:
+    variables = {
+        "ATTUNE_API_URL": settings.PUBLIC_API_URL,
+        "ATTUNE_ARTIFACTS_DIR": str(settings.ARTIFACTS_DIR),
+        "ATTUNE_RUNTIME_ENVS_DIR": str(settings.RUNTIME_ENVS_DIR),
+    }
+    if execution.rule_ref:
+        variables["ATTUNE_RULE"] = execution.rule_ref
+    if execution.trigger_ref:
+        variables["ATTUNE_TRIGGER"] = execution.trigger_ref
+    if execution.permission_set_refs:
+        executor = Identity.objects.filter(pk=execution.executor_id).first()
+        if executor is not None:
+            variables["ATTUNE_API_TOKEN"] = mint_execution_token(
+                execution_id=execution.pk,
+                action_ref=execution.action_ref,
+                executor=executor,
+                permission_set_refs=execution.permission_set_refs,
+                epoch=execution.epoch,
+                lifetime_seconds=timeout_seconds + TOKEN_MARGIN_SECONDS,
+            )
+    return variables

@@ -1,0 +1,172 @@
+"""Ask for an execution: store it, put it in line, and let dispatch know once that is committed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.actions.models import Action
+from apps.core import clock
+from apps.core.errors import ValidationFailed
+from apps.core.schemas import fill_defaults, violations
+from apps.executions.demands import demand_id, requirements_of
+from apps.executions.dispatch import dispatch_on_commit
+from apps.executions.errors import ParentFinished
+from apps.executions.models import Execution
+from apps.executions.parameters import parameters_of
+from apps.executions.states import TERMINAL, Status
+from apps.executions.transitions import Step, announce, record_created, transition
+from apps.identity.models import SYSTEM_LOGIN, Identity
+
+DEEPEST = 50  # levels of executions below a root (model.md 4.6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionRequest:
+    """
+    One run of an action that somebody asks for; None means "as the action says".
+
+    ``executor`` None is the built-in identity ``system``. Times are aware. ``validate`` checks the parameters against
+    the action's schema; an action with ``strict_parameters`` is always checked.
+    """
+
+    action: Action
+    parameters: Mapping[str, Any] | None = None
+    env_vars: Mapping[str, str] | None = None
+    executor: Identity | None = None
+    permission_set_refs: Sequence[str] | None = None
+    artifact_retention_policy: str | None = None
+    artifact_retention_limit: int | None = None
+    worker_selector: Mapping[str, Any] | None = None
+    worker_tolerations: Sequence[Any] | None = None
+    worker_affinity: Mapping[str, Any] | None = None
+    priority: int | None = None
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+    timeout_seconds: int | None = None
+    parent: Execution | None = None
+    enforcement: int | None = None
+    rule_ref: str | None = None
+    trigger_ref: str | None = None
+    correlation_id: UUID | None = None
+    idempotency_key: str | None = None
+    validate: bool = False
+
+
+@transaction.atomic
+def request_execution(request: ExecutionRequest) -> Execution:
+    """
+    Store a new execution and have it dispatched once this transaction commits.
+
+    Raises ValidationFailed when the parameters are checked and violate the schema, ParentFinished when the parent
+    is canceling or has ended.
+    """
+    if request.validate or request.action.strict_parameters:
+        check_parameters(request.action, request.parameters)
+    parent = _lock_parent(request.parent)
+    action = request.action
+    execution = Execution(
+        action=action,
+        action_ref=action.ref,
+        pack_ref=action.pack_ref,
+        config=dict(request.parameters) if request.parameters else None,
+        env_vars=dict(request.env_vars) if request.env_vars else None,
+        parent=parent,
+        root=(parent.root or parent.pk) if parent is not None else None,
+        depth=parent.depth + 1 if parent is not None else 0,
+        executor_id=request.executor.pk if request.executor is not None else system_identity_id(),
+        permission_set_refs=list(
+            action.default_execution_permission_set_refs
+            if request.permission_set_refs is None
+            else request.permission_set_refs
+        ),
+        artifact_retention_policy=request.artifact_retention_policy,
+        artifact_retention_limit=request.artifact_retention_limit,
+        worker_selector=request.worker_selector,
+        worker_tolerations=request.worker_tolerations,
+        worker_affinity=request.worker_affinity,
+        priority=_priority(request, parent),
+        not_before=request.not_before,
+        expires_at=request.expires_at,
+        timeout_seconds=request.timeout_seconds or action.timeout_seconds,
+        max_retries=action.max_retries,
+        on_worker_lost=action.on_worker_lost,
+        max_lost_attempts=action.max_lost_attempts,
+        limits=action.limits,
+        enforcement=request.enforcement,
+        rule_ref=request.rule_ref,
+        trigger_ref=request.trigger_ref,
+        idempotency_key=request.idempotency_key,
+    )
+    correlation_id = request.correlation_id or (parent.correlation_id if parent is not None else None)
+    if correlation_id is not None:
+        execution.correlation_id = correlation_id
+    actor = f"identity:{execution.executor_id}"
+    return store(execution, action=action, actor=actor)
+
+
+def store(execution: Execution, *, action: Action | None, actor: str, reason: str | None = None) -> Execution:
+    """Write a new execution that is filled in, with its first history row, and put it in line when its time is now."""
+    if not execution.held and (execution.not_before is None or execution.not_before <= clock.now()):
+        execution.demand_id = demand_id(requirements_of(action, execution))
+    execution.save(force_insert=True)
+    record_created([execution], actor=actor, reason=reason)
+    announce(execution, Status.REQUESTED)
+    if execution.depth > DEEPEST:
+        _too_deep(execution)
+    else:
+        dispatch_on_commit()
+    return execution
+
+
+def check_parameters(action: Action, parameters: Mapping[str, Any] | None) -> None:
+    """Raise ValidationFailed with every violation of the action's schema, defaults filled in first."""
+    filled = fill_defaults(action.param_schema, parameters_of(dict(parameters or {}), action.param_schema))
+    problems = violations(action.param_schema, filled)
+    if problems:
+        raise ValidationFailed(
+            f"Invalid parameters for action '{action.ref}': {'; '.join(problem.message for problem in problems)}",
+            details=[{"field": f"parameters.{problem.field}", "message": problem.message} for problem in problems],
+        )
+
+
+_system_id: int | None = None
+
+
+def system_identity_id() -> int:
+    """Return the id of the built-in identity, the executor of what no person stands behind."""
+    global _system_id
+    if _system_id is None:
+        _system_id = Identity.objects.values_list("pk", flat=True).get(login=SYSTEM_LOGIN)
+    return _system_id
+
+
+def _lock_parent(parent: Execution | None) -> Execution | None:
+    """A cancel of the parent holds the same lock, so it either sees this child or this child is refused."""
+    if parent is None:
+        return None
+    locked = Execution.objects.select_for_update(no_key=True).filter(pk=parent.pk).first()
+    if locked is None or locked.status in TERMINAL or locked.status == Status.CANCELING:
+        status = locked.status if locked is not None else "gone"
+        raise ParentFinished(f"Execution {parent.pk} is in status '{status}' and gets no more children")
+    return locked
+
+
+def _priority(request: ExecutionRequest, parent: Execution | None) -> int:
+    if request.priority is not None:
+        return request.priority
+    return parent.priority if parent is not None else request.action.priority
+
+
+def _too_deep(execution: Execution) -> None:
+    text = f"Executions are nested deeper than {DEEPEST} levels"
+    transition(
+        execution,
+        Step(source=Status.REQUESTED, target=Status.FAILED, actor="dispatch", reason=text),
+        result={"error": text, "succeeded": False},
+        succeeded=False,
+        demand=None,
+    )

@@ -1,0 +1,74 @@
+"""Make the next attempt of an execution: a new row, linked to the first attempt (execution.md section 16)."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from apps.actions.models import Action
+from apps.core import clock
+from apps.executions.models import Execution
+from apps.executions.requests import store
+from apps.executions.states import Status
+
+FIRST_DELAY_SECONDS = 1.0
+LONGEST_DELAY_SECONDS = 300.0
+VARIATION = 0.2  # either way, so that what failed together does not come back together
+
+# What a further attempt takes over from the one it repeats.
+KEPT = (
+    "action_id", "action_ref", "pack_ref", "config", "env_vars", "parent_id", "root", "depth", "enforcement",
+    "executor_id", "permission_set_refs", "artifact_retention_policy", "artifact_retention_limit", "worker_selector",
+    "worker_tolerations", "worker_affinity", "priority", "max_retries", "on_worker_lost", "max_lost_attempts",
+    "timeout_seconds", "limits", "rule_ref", "trigger_ref", "expires_at", "correlation_id", "workflow_task",
+)  # fmt: skip
+
+
+def next_attempt(execution: Execution, *, retry_count: int, reason: str, **changes: Any) -> Execution:
+    """Return the unsaved next attempt of ``execution``, with ``changes`` in place of what is taken over."""
+    kept = {name: getattr(execution, name) for name in KEPT}
+    linked = {
+        "original_execution_id": execution.original_execution_id or execution.pk,
+        "retry_of_id": execution.pk,
+        "retry_count": retry_count,
+        "attempt": retry_count + 1,
+        "retry_reason": reason,
+    }
+    return Execution(**{**kept, **linked, **changes})
+
+
+def delay_seconds(retry_count: int) -> float:
+    """Return how long the attempt with this ``retry_count`` (1 for the first retry) waits: 1 s doubled, 300 s at most."""
+    longest = min(FIRST_DELAY_SECONDS * 2 ** (retry_count - 1), LONGEST_DELAY_SECONDS)
+    return min(longest * random.uniform(1 - VARIATION, 1 + VARIATION), LONGEST_DELAY_SECONDS)  # noqa: S311  # no secret
+
+
+def repeat_after_end(execution: Execution) -> Execution | None:
+    """
+    Make the retry the engine owes an execution that has just ended; None when it owes none.
+
+    Call in the transaction that ended it. Those of a workflow are repeated by their task, not here; a chain that lost
+    its workers is repeated by ``repeat_after_loss``.
+    """
+    if execution.status not in (Status.FAILED, Status.TIMEOUT) or execution.workflow_task is not None:
+        return None
+    if execution.retry_count >= (execution.max_retries or 0) or execution.started_at is None:
+        return None
+    retry_count = execution.retry_count + 1
+    not_before = clock.now() + timedelta(seconds=delay_seconds(retry_count))
+    attempt = next_attempt(execution, retry_count=retry_count, reason="transient_error", not_before=not_before)
+    return store(attempt, action=_action(execution), actor="sweep", reason="max_retries")
+
+
+def repeat_after_loss(execution: Execution, *, reason: str) -> Execution | None:
+    """Make the attempt that follows a lost worker, unless this work has lost as many workers in a row as it may."""
+    lost_count = execution.lost_count + 1
+    if lost_count >= execution.max_lost_attempts:
+        return None
+    attempt = next_attempt(
+        execution, retry_count=execution.retry_count + 1, reason=reason, lost_count=lost_count, not_before=None
+    )
+    return store(attempt, action=_action(execution), actor="sweep", reason=reason)
+
+
+def _action(execution: Execution) -> Action | None:
+    return Action.objects.select_related("runtime").filter(pk=execution.action_id).first()

@@ -1,0 +1,191 @@
+"""
+Drive one execution on this worker: claim it, run its program, record what came of it.
+
+The worker is the only writer of an execution between its claim and its end, and every write carries the epoch it was
+handed. While the program runs no database connection is held.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Exists, Q
+from django.db.models.functions import Now
+
+from apps.core import clock
+from apps.executions.cancelling import cancelled_result
+from apps.executions.dispatch import dispatch_on_commit, dispatch_waiting
+from apps.executions.jobs import job_of
+from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
+from apps.executions.models import Execution
+from apps.executions.results import store_result
+from apps.executions.retries import repeat_after_end
+from apps.executions.states import Status
+from apps.executions.transitions import Step, transition
+from apps.workers.agent import WorkerAgent
+from apps.workers.jobs import JobReport, RunControl, run_job
+from apps.workers.models import WorkerLease
+
+logger = logging.getLogger(__name__)
+
+OUTCOMES = {"completed": Status.COMPLETED, "failed": Status.FAILED, "timeout": Status.TIMEOUT}
+EXPIRED_TEXT = "Execution expired before it started"
+_Answer = TypeVar("_Answer")
+
+
+def run(execution_id: int, epoch: int, agent: WorkerAgent) -> None:
+    """
+    Run one execution that was handed to this worker, and return when it is recorded.
+
+    A message that came twice, too late, or for another worker finds nothing to claim and does nothing.
+    """
+    control = RunControl()
+    if not agent.runs.add(execution_id, epoch, control):
+        return  # it is running here already: the message came twice
+    try:
+        execution = _until_the_lease_ends(agent, lambda: claim(execution_id, epoch, agent))
+        if execution is not None:
+            _run_claimed(execution, control, agent)
+    except LeaseOver:
+        logger.warning("Execution %s: the lease ended before it was recorded; the sweep settles it", execution_id)
+    finally:
+        agent.runs.remove(execution_id, epoch)
+        release_connection()
+
+
+def _run_claimed(execution: Execution, control: RunControl, agent: WorkerAgent) -> None:
+    report = _program(execution, control, agent)
+    if report.stop_reason in ("lost", "superseded"):
+        logger.warning("Execution %s was stopped: %s", execution.pk, report.stop_reason)
+        return  # it is no longer ours to write
+    if not _until_the_lease_ends(agent, lambda: record(execution, report, agent)):
+        logger.warning("The result of execution %s was refused: its epoch %s is over", execution.pk, execution.epoch)
+    dispatch_waiting()
+
+
+def _program(execution: Execution, control: RunControl, agent: WorkerAgent) -> JobReport:
+    try:
+        job = _until_the_lease_ends(agent, lambda: job_of(execution, agent))
+        release_connection()
+        return run_job(job, control, agent.services)
+    except LeaseOver:
+        raise
+    except Exception as error:  # our own mistake must not leave the row running for ever
+        logger.exception("Execution %s could not be prepared", execution.pk)
+        reason = f"{type(error).__name__}: {error}" if str(error) else "Execution failed during preparation"
+        return JobReport(
+            outcome="failed",
+            result={"succeeded": False, "error": reason, **keys_of_logs_on_disk(execution.pk)},
+            stop_reason=None,
+            stdout_bytes=0,
+            stderr_bytes=0,
+        )
+
+
+class LeaseOver(Exception):
+    """This worker's lease ended while the database did not answer; others settle what it was running."""
+
+
+def _until_the_lease_ends(agent: WorkerAgent, work: Callable[[], _Answer]) -> _Answer:
+    """Do database work, again while the database is away, as long as this worker may still write."""
+    pause = 0.05
+    while True:
+        if not agent.lease_valid():
+            raise LeaseOver
+        try:
+            return work()
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("The database does not answer (%s); trying again", error)
+            connection.close()
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spreads the retries, no secret
+            pause = min(pause * 2, 2.0)
+
+
+@transaction.atomic
+def claim(execution_id: int, epoch: int, agent: WorkerAgent) -> Execution | None:
+    """
+    Take a scheduled execution with this epoch for this worker, and return it; None when there is nothing to take.
+
+    A claim needs a valid lease of this very process. One that is ``canceling`` and was never started is cancelled.
+    """
+    execution = (
+        Execution.objects.select_related("action", "action__runtime", "action__pack").filter(pk=execution_id).first()
+    )
+    if execution is None or execution.epoch != epoch or execution.worker_id != agent.worker_id:
+        return None
+    actor = f"worker:{agent.worker_id}"
+    if execution.status == Status.RUNNING:
+        # This process holds the run (see runs.add) and has not started it: the answer to its own claim got lost.
+        return execution
+    if execution.status == Status.CANCELING:
+        step = Step(source=Status.CANCELING, target=Status.CANCELLED, actor=actor, epoch=epoch)
+        transition(execution, step, result=cancelled_result({}), succeeded=False)
+        return None
+    if execution.status != Status.SCHEDULED:
+        return None
+    if execution.expires_at is not None and execution.expires_at <= clock.now():
+        expire(execution, actor=actor)
+        return None
+    step = Step(source=Status.SCHEDULED, target=Status.RUNNING, actor=actor, epoch=epoch)
+    claimed = transition(execution, step, guard=_held_by(agent), started_at=clock.now())
+    return execution if claimed else None
+
+
+def _held_by(agent: WorkerAgent) -> Q:
+    lease = WorkerLease.objects.filter(worker=agent.worker_id, holder=agent.holder, expires_at__gt=Now())
+    return Q(Exists(lease))
+
+
+def expire(execution: Execution, *, actor: str) -> bool:
+    """End an execution whose ``expires_at`` has passed before it started."""
+    step = Step(source=Status(execution.status), target=Status.TIMEOUT, actor=actor, reason="expires_at")
+    return transition(execution, step, result={"error": EXPIRED_TEXT, "succeeded": False}, succeeded=False)
+
+
+@transaction.atomic
+def record(execution: Execution, report: JobReport, agent: WorkerAgent) -> bool:
+    """
+    Write how a run ended, with its logs and the retry it is owed; return False when it is no longer this worker's.
+
+    A run that was cancelled meanwhile ends ``cancelled``, whatever its program came to.
+    """
+    actor = f"worker:{agent.worker_id}"
+    target = OUTCOMES.get(report.outcome, Status.CANCELLED)
+    fields = _columns(execution, report.result)
+    step = Step(source=Status.RUNNING, target=target, actor=actor, epoch=execution.epoch)
+    if target == Status.CANCELLED or not transition(execution, step, **fields):
+        if not _record_cancelled(execution, report, actor):
+            return _is_recorded(execution)
+    register_logs(execution, {"stdout": report.stdout_bytes, "stderr": report.stderr_bytes})
+    repeat_after_end(execution)
+    dispatch_on_commit()
+    return True
+
+
+def _record_cancelled(execution: Execution, report: JobReport, actor: str) -> bool:
+    step = Step(source=Status.CANCELING, target=Status.CANCELLED, actor=actor, epoch=execution.epoch)
+    return transition(execution, step, **_columns(execution, cancelled_result(report.result)))
+
+
+def _is_recorded(execution: Execution) -> bool:
+    """True when an earlier try of this very process was committed and only its answer got lost."""
+    row = Execution.objects.filter(pk=execution.pk).values_list("epoch", "finished_at", "status").first()
+    return row is not None and row[0] == execution.epoch and row[1] is not None and row[2] in OUTCOMES.values()
+
+
+def _columns(execution: Execution, result: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **store_result(execution, result),
+        "exit_code": result.get("exit_code"),
+        "duration_ms": result.get("duration_ms"),
+        "succeeded": result.get("succeeded", False),
+    }
+
+
+def release_connection() -> None:
+    """Give the connection back to the pool; SQLite's stays with its thread."""
+    if connection.vendor == "postgresql":
+        connection.close()

@@ -1,0 +1,125 @@
+"""What becomes of a worker's executions when the worker is lost, stops, or gives them back (execution.md section 5)."""
+
+from typing import Any
+
+from django.db import transaction
+
+from apps.actions.models import OnWorkerLost
+from apps.core import clock
+from apps.executions.cancelling import cancelled_result
+from apps.executions.dispatch import dispatch_on_commit
+from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
+from apps.executions.models import Execution
+from apps.executions.retries import repeat_after_loss
+from apps.executions.states import ON_A_WORKER, Status
+from apps.executions.transitions import Step, transition
+from apps.workers.models import Worker
+
+LOST_TEXT = "Execution abandoned because its worker became unavailable while running"
+MOST_LOST_BEFORE_CLAIM = 3  # workers lost in a row before any of them claimed it
+
+
+def settle_worker(worker: Worker, *, reason: str) -> int:
+    """
+    Settle everything a lost worker has, and return how much that was.
+
+    Call inside the transaction that ends its lease, under a lock on the lease. ``reason`` becomes the ``retry_reason``
+    of what is repeated: ``worker_heartbeat_stale`` or ``worker_unavailable``.
+    """
+    return settle(worker, Execution.objects.filter(worker=worker.pk, status__in=ON_A_WORKER), reason=reason)
+
+
+def settle(worker: Worker | None, rows: Any, *, reason: str) -> int:
+    """Settle these rows like a lost worker's; ``worker`` is None when its row is gone."""
+    settled = 0
+    for execution in rows.select_for_update(no_key=True).order_by("pk"):
+        settled += _settle_one(worker, execution, reason=reason)
+    if settled:
+        dispatch_on_commit()
+    return settled
+
+
+def _settle_one(worker: Worker | None, execution: Execution, *, reason: str) -> bool:
+    match execution.status:
+        case Status.SCHEDULED:
+            return _back_in_line(execution, worker, reason=reason)
+        case Status.CANCELING:
+            step = _step(execution, Status.CANCELLED, reason)
+            return _end(execution, step, cancelled_result(keys_of_logs_on_disk(execution.pk)))
+        case Status.RUNNING:
+            return _lost_while_running(execution, worker, reason=reason)
+        case _:
+            return False
+
+
+def _back_in_line(execution: Execution, worker: Worker | None, *, reason: str) -> bool:
+    lost_count = execution.lost_count + 1
+    if lost_count >= MOST_LOST_BEFORE_CLAIM:
+        return _end(
+            execution, _step(execution, Status.ABANDONED, reason), lost_result(execution, worker), lost_count=lost_count
+        )
+    step = _step(execution, Status.REQUESTED, reason)
+    return transition(execution, step, worker=None, scheduled_at=None, lost_count=lost_count)
+
+
+def _lost_while_running(execution: Execution, worker: Worker | None, *, reason: str) -> bool:
+    fails = execution.on_worker_lost == OnWorkerLost.FAIL
+    result = lost_result(execution, worker, settled_by="failed_by" if fails else "abandoned_by")
+    if not _end(execution, _step(execution, Status.FAILED if fails else Status.ABANDONED, reason), result):
+        return False
+    if execution.on_worker_lost == OnWorkerLost.RETRY:
+        repeat_after_loss(execution, reason=reason)
+    return True
+
+
+def _end(execution: Execution, step: Step, result: dict[str, Any], **fields: Any) -> bool:
+    if not transition(execution, step, result=result, succeeded=False, **fields):
+        return False
+    register_logs(execution)
+    return True
+
+
+def _step(execution: Execution, target: Status, reason: str) -> Step:
+    return Step(source=Status(execution.status), target=target, actor="sweep", reason=reason, epoch=execution.epoch)
+
+
+def lost_result(execution: Execution, worker: Worker | None, *, settled_by: str = "abandoned_by") -> dict[str, Any]:
+    """Return the result of an execution whose worker was lost, with the previews of what it had written."""
+    return {
+        "error": LOST_TEXT,
+        settled_by: "execution_timeout_monitor",
+        "original_status": str(execution.status),
+        "worker": {
+            "id": worker.pk if worker is not None else execution.worker_id,
+            "name": worker.name if worker is not None else None,
+            "status": worker.status if worker is not None else None,
+            "last_heartbeat": last_heartbeat_text(worker),
+        },
+        "reconciled_at": clock.now().isoformat().replace("+00:00", "Z"),
+        "succeeded": False,
+        **keys_of_logs_on_disk(execution.pk),
+    }
+
+
+def last_heartbeat_text(worker: Worker | None) -> str | None:
+    """Return the worker's last renewal as text; its lease knows it, else its row."""
+    if worker is None:
+        return None
+    lease = getattr(worker, "lease", None)
+    moment = lease.renewed_at if lease is not None else worker.last_heartbeat
+    return moment.isoformat().replace("+00:00", "Z") if moment is not None else None
+
+
+@transaction.atomic
+def take_back_unclaimed(worker: Worker, *, actor: str) -> int:
+    """Put what the worker has not claimed back in line (a warm stop, a drain); return how many."""
+    back = 0
+    rows = Execution.objects.filter(worker=worker.pk, status=Status.SCHEDULED)
+    for execution in rows.select_for_update(no_key=True).order_by("pk"):
+        step = Step(
+            source=Status.SCHEDULED, target=Status.REQUESTED, actor=actor, reason="draining", epoch=execution.epoch
+        )
+        back += transition(execution, step, worker=None, scheduled_at=None)
+    if back:
+        dispatch_on_commit()
+    return back

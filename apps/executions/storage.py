@@ -1,0 +1,123 @@
+"""
+Files beneath the artifacts directory.
+
+Programs may write there, so nothing in it is trusted: a name is opened component by component, no component may be a
+link, and only a regular file is opened.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from django.conf import settings
+
+from apps.core.errors import BadRequest
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A program may have put a FIFO there: opening it must not wait for a writer.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# What the system says about a name that is not there, or leads through a link or a file.
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG})
+
+
+class UnsafePath(BadRequest):
+    """The path leads out of the artifacts directory"""
+
+
+def open_file(name: str) -> BinaryIO | None:
+    """Return the file of this name opened for reading, None when there is no such regular file."""
+    try:
+        with _folder_of(name) as (folder, leaf):
+            descriptor = os.open(leaf, _READ, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return os.fdopen(descriptor, "rb")
+
+
+def file_size(name: str) -> int | None:
+    """Return the size in bytes of the file of this name, None when there is no such regular file."""
+    try:
+        with _folder_of(name) as (folder, leaf):
+            found = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def create_file(name: str) -> BinaryIO:
+    """
+    Make a new file, and the folders it lies in, and return it opened for writing.
+
+    Raises FileExistsError, and UnsafePath when a link or a file is in the way.
+    """
+    with _folder_of(name, make=True) as (folder, leaf):
+        return os.fdopen(os.open(leaf, _CREATE, 0o640, dir_fd=folder), "w+b")
+
+
+def make_folder_of(name: str) -> None:
+    """Make the folders in which a file of this name is going to lie."""
+    with _folder_of(name, make=True):
+        return
+
+
+def remove_file(name: str) -> bool:
+    """Remove the file of this name; False when there was none."""
+    try:
+        with _folder_of(name) as (folder, leaf):
+            os.unlink(leaf, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _folder_of(name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    """Open the folder a name lies in; yield its descriptor and the last component of the name."""
+    *folders, leaf = _components(name)
+    if make:
+        os.makedirs(settings.ARTIFACTS_DIR, exist_ok=True)
+    # The artifacts directory itself may be a link: where it lies is the operator's choice.
+    current = os.open(settings.ARTIFACTS_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            below = _open_folder(folder, current, make=make)
+            os.close(current)
+            current = below
+        yield current, leaf
+    finally:
+        os.close(current)
+
+
+def _open_folder(name: str, parent: int, *, make: bool) -> int:
+    if not make:
+        return os.open(name, _FOLDER, dir_fd=parent)
+    try:
+        os.mkdir(name, 0o750, dir_fd=parent)
+    except FileExistsError:
+        pass  # somebody was faster, or it is a file or a link: opening it says so
+    try:
+        return os.open(name, _FOLDER, dir_fd=parent)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            raise UnsafePath from error
+        raise
+
+
+def _components(name: str) -> list[str]:
+    components = name.split("/")
+    if any(component in ("", ".", "..") or "\0" in component for component in components):
+        raise UnsafePath
+    return components

@@ -1,0 +1,171 @@
+"""
+Every change of an execution's status goes through here (execution.md section 1).
+
+A transition is one conditional UPDATE, one history row for each step, and news after the commit. One that finds
+another status changes nothing and says so. Call inside ``transaction.atomic``.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import models, transaction
+
+from apps.core import clock
+from apps.executions.models import Execution, ExecutionHistory
+from apps.executions.signals import execution_changed, execution_finished
+from apps.executions.states import TERMINAL, Status, may_go
+
+logger = logging.getLogger(__name__)
+
+# The columns whose changes the history shows (model.md 8.1); never the parameters or the result.
+TRACKED = (
+    "status",
+    "worker",
+    "epoch",
+    "attempt",
+    "priority",
+    "not_before",
+    "held",
+    "started_at",
+    "finished_at",
+    "cancel_requested_at",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of an execution: from where to where, by whom, and what else is written with it."""
+
+    source: Status
+    target: Status
+    actor: str  # identity:<id>, worker:<id>, dispatch, sweep, workflow, policy
+    reason: str | None = None
+    epoch: int | None = None  # the epoch it must have; None: whatever it has
+
+
+def transition(execution: Execution, step: Step, *, guard: models.Q | None = None, **fields: Any) -> bool:
+    """
+    Move one execution and return True, or change nothing and return False when it is not where ``step`` starts.
+
+    ``guard`` narrows the UPDATE further (a worker's claim: its lease). ``fields`` are written with it; a ``worker``
+    is given as its id. The instance is brought up to date. Writes the history, runs the hooks of an end.
+    """
+    assert may_go(step.source, step.target), step
+    now = clock.now()
+    fields = {"status": step.target, "updated": now, **fields}
+    if step.target in TERMINAL:
+        fields.setdefault("finished_at", now)
+    rows = Execution.objects.filter(pk=execution.pk, status=step.source)
+    if step.epoch is not None:
+        rows = rows.filter(epoch=step.epoch)
+    if guard is not None:
+        rows = rows.filter(guard)
+    if not rows.update(**fields):
+        return False
+    old = {name: _plain(getattr(execution, _attribute(name))) for name in TRACKED if name in fields}
+    old["status"] = step.source.value
+    for name, value in fields.items():
+        setattr(execution, _attribute(name), value)
+    new = {name: _plain(getattr(execution, _attribute(name))) for name in TRACKED if name in fields}
+    ExecutionHistory.objects.create(**history_values(execution, old=old, new=new, at=now, step=step))
+    announce(execution, step.target)
+    return True
+
+
+def announce(execution: Execution, target: Status) -> None:
+    """Tell the apps above: of an end at once, in a savepoint; of any change after the commit."""
+    if target in TERMINAL and execution_finished.receivers:
+        try:
+            with transaction.atomic():
+                execution_finished.send(sender=Execution, execution=execution)
+        except Exception:  # a fault above must never undo the end of an execution
+            logger.exception("A receiver failed at the end of execution %s", execution.pk)
+    if execution_changed.receivers:
+        transaction.on_commit(partial(notify_changed, execution.pk, target), robust=True)
+
+
+def notify_changed(execution_id: int, status: str) -> None:
+    """Send ``execution_changed``; receivers that fail are logged, the others still hear it."""
+    for _receiver, answer in execution_changed.send_robust(
+        sender=Execution, execution_id=execution_id, status=str(status)
+    ):
+        if isinstance(answer, Exception):
+            logger.error("A receiver failed on execution %s", execution_id, exc_info=answer)
+
+
+def history_values(
+    execution: Execution, *, old: dict[str, Any], new: dict[str, Any], at: datetime, step: Step
+) -> dict[str, Any]:
+    """Return the columns of the history row of one step."""
+    return {
+        "time": at,
+        "operation": "UPDATE",
+        "entity_id": execution.pk,
+        "entity_ref": execution.action_ref,
+        "changed_fields": sorted(name for name in new if old.get(name) != new[name]),
+        "old_values": old,
+        "new_values": new,
+        "actor": step.actor,
+        "reason": step.reason,
+        "epoch": execution.epoch,
+    }
+
+
+def record_created(executions: Iterable[Execution], *, actor: str, reason: str | None = None) -> None:
+    """Write the first history row of new executions."""
+    ExecutionHistory.objects.bulk_create(
+        ExecutionHistory(
+            time=execution.created,
+            operation="INSERT",
+            entity_id=execution.pk,
+            entity_ref=execution.action_ref,
+            changed_fields=["status"],
+            new_values=_first_values(execution),
+            actor=actor,
+            reason=reason,
+            epoch=execution.epoch,
+        )
+        for execution in executions
+    )
+
+
+def record_change(execution: Execution, *, old: dict[str, Any], new: dict[str, Any], actor: str) -> None:
+    """Write the history row of a change that is no transition (priority, not_before, held)."""
+    changed = sorted(name for name in new if old.get(name) != new[name])
+    if changed:
+        ExecutionHistory.objects.create(
+            time=clock.now(),
+            operation="UPDATE",
+            entity_id=execution.pk,
+            entity_ref=execution.action_ref,
+            changed_fields=changed,
+            old_values={name: _plain(old[name]) for name in changed},
+            new_values={name: _plain(new[name]) for name in changed},
+            actor=actor,
+            epoch=execution.epoch,
+        )
+
+
+def _first_values(execution: Execution) -> dict[str, Any]:
+    values: dict[str, Any] = {"status": execution.status}
+    if execution.priority:
+        values["priority"] = execution.priority
+    if execution.attempt > 1:
+        values["attempt"] = execution.attempt
+    if execution.not_before is not None:
+        values["not_before"] = _plain(execution.not_before)
+        if execution.retry_of_id is not None:
+            values["retry_at"] = _plain(execution.not_before)
+    return values
+
+
+def _attribute(name: str) -> str:
+    return "worker_id" if name == "worker" else name
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

@@ -1,0 +1,233 @@
+"""
+Why an execution does not run, or why it ended (api.md 13.5): the rules of dispatch, applied to one row.
+
+Policies, workflows and inquiries add their own reasons here when they come.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+
+from apps.core import clock
+from apps.executions.demands import requirements_of
+from apps.executions.dispatch import active_counts
+from apps.executions.log_versions import STREAMS, log_directory
+from apps.executions.models import Execution, ExecutionHistory
+from apps.executions.offers import read_offers
+from apps.executions.states import TERMINAL, Status
+from apps.workers.fitness import Offer, misfit
+from apps.workers.models import EnvironmentStatus, PackEnvironment, WorkerLease
+
+MOST_COUNTED_AHEAD = 10_000
+ENDED_BY = {
+    "execution_scheduler": "scheduler",
+    "execution_timeout_monitor": "worker_lost",
+}
+Reason = dict[str, Any]
+
+
+def explain(execution: Execution) -> dict[str, Any]:
+    """
+    Return what an execution waits for, or why it ended: the ``data`` of api.md 13.5.
+
+    An unfinished one always has at least one reason; the first is the one to act on.
+    """
+    position: int | None = None
+    if execution.status in TERMINAL:
+        reasons = [_finished(execution)]
+    elif execution.status == Status.REQUESTED:
+        reasons, position = _waiting(execution)
+    else:
+        reasons = [_BY_STATUS[Status(execution.status)](execution)]
+    return {
+        "execution": execution.pk,
+        "status": execution.status,
+        "since": _time(execution.updated),
+        "summary": reasons[0]["message"],
+        "position": position,
+        "next_check_at": None if execution.status in TERMINAL else _next_check(execution),
+        "reasons": reasons,
+    }
+
+
+def _reason(code: str, message: str, since: datetime | None, **details: Any) -> Reason:
+    return {"code": code, "message": message, "since": _time(since), "details": details}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment is not None else None
+
+
+def _next_check(execution: Execution) -> str | None:
+    moment = clock.now() + timedelta(seconds=settings.SWEEP_SECONDS)
+    if execution.status == Status.REQUESTED and execution.not_before is not None and execution.not_before > clock.now():
+        moment = execution.not_before
+    return _time(moment)
+
+
+def _waiting(execution: Execution) -> tuple[list[Reason], int | None]:
+    if execution.not_before is not None and execution.not_before > clock.now():
+        until = _time(execution.not_before)
+        reason = _reason(
+            "not_before",
+            f"Starts at {until}" + (f" ({execution.retry_reason})" if execution.retry_reason else ""),
+            execution.created,
+            until=until,
+            retry_reason=execution.retry_reason,
+        )
+        return [reason], None
+    offers = read_offers()
+    requirements = execution.demand.requirements if execution.demand else requirements_of(execution.action, execution)
+    rejections = [(offer, misfit(requirements, offer)) for offer in offers]
+    fitting = [offer for offer, why in rejections if why is None]
+    if not fitting:
+        return [_no_worker(execution, rejections)], None
+    return _in_line(execution, fitting)
+
+
+def _no_worker(execution: Execution, rejections: list[tuple[Offer, str | None]]) -> Reason:
+    if not rejections:
+        message = "No worker is registered; start one with `celery -A attune worker`"
+    else:
+        named = ", ".join(f"{offer.name} ({why})" for offer, why in rejections[:5])
+        message = f"No worker can take it: {named}"
+    workers = [{"id": offer.worker_id, "name": offer.name, "rejected_by": why} for offer, why in rejections]
+    return _reason("no_worker", message, execution.updated, workers=workers)
+
+
+def _in_line(execution: Execution, fitting: list[Offer]) -> tuple[list[Reason], int | None]:
+    counts = active_counts([offer.worker_id for offer in fitting])
+    busy = [
+        {"id": o.worker_id, "name": o.name, "running": counts[o.worker_id], "max": o.slots} for o in fitting
+    ]
+    ahead = _ahead(execution)
+    reasons = []
+    if all(counts[offer.worker_id] >= offer.slots for offer in fitting):
+        full = ", ".join(f"{worker['name']} {worker['running']}/{worker['max']}" for worker in busy[:5])
+        reasons.append(_reason("workers_busy", f"All fitting workers are full: {full}", execution.updated, workers=busy))
+    if ahead or not reasons:
+        text = f"{ahead} executions of higher priority or age are before it" if ahead else "Its turn is next"
+        reasons.append(_reason("behind_others", text, execution.updated, ahead=ahead))
+    return reasons, ahead + 1
+
+
+def _ahead(execution: Execution) -> int:
+    line = Execution.objects.filter(status=Status.REQUESTED, held=False, demand=execution.demand_id)
+    before = Q(priority__gt=execution.priority) | Q(priority=execution.priority) & (
+        Q(created__lt=execution.created) | Q(created=execution.created, pk__lt=execution.pk)
+    )
+    return line.filter(before).order_by("-priority", "created", "id")[:MOST_COUNTED_AHEAD].count()
+
+
+def _scheduling(execution: Execution) -> Reason:
+    return _reason("behind_others", "It is being placed", execution.updated, ahead=0)
+
+
+def _handed_over(execution: Execution) -> Reason:
+    name = execution.worker.name if execution.worker else "its worker"
+    return _reason(
+        "handed_over",
+        f"Handed over to {name}, not claimed yet",
+        execution.scheduled_at,
+        worker=execution.worker_id,
+        since=_time(execution.scheduled_at),
+    )
+
+
+def _running(execution: Execution) -> Reason:
+    lease = WorkerLease.objects.filter(worker=execution.worker_id).first()
+    environment = _environment(execution)
+    limit = execution.timeout_seconds or settings.TASK_TIMEOUT_SECONDS
+    details: dict[str, Any] = {
+        "worker": execution.worker_id,
+        "lease_expires_at": _time(lease.expires_at if lease else None),
+        "last_output_at": _last_output(execution),
+        "timeout_at": _time(execution.started_at + timedelta(seconds=limit)) if execution.started_at else None,
+    }
+    name = execution.worker.name if execution.worker else "no worker"
+    message = f"Running on {name}"
+    if environment is not None:
+        details["environment"] = environment
+        message = f"{name} prepares the environment of pack {environment['pack_ref']}"
+    return _reason("running", message, execution.started_at, **details)
+
+
+def _last_output(execution: Execution) -> str | None:
+    moments = []
+    for stream in STREAMS:
+        try:
+            moments.append((log_directory(execution.pk) / f"{stream}.log").stat().st_mtime)
+        except OSError:
+            continue
+    return _time(datetime.fromtimestamp(max(moments), UTC)) if moments else None
+
+
+def _environment(execution: Execution) -> dict[str, Any] | None:
+    action = execution.action
+    if action is None or action.runtime_id is None:
+        return None
+    row = PackEnvironment.objects.filter(
+        pack=action.pack_id, runtime=action.runtime_id, status=EnvironmentStatus.INSTALLING
+    ).first()
+    if row is None:
+        return None
+    return {
+        "pack_ref": row.pack_ref,
+        "runtime_ref": row.runtime_ref,
+        "status": row.status,
+        "since": _time(row.updated),
+    }
+
+
+def _canceling(execution: Execution) -> Reason:
+    by = execution.cancelled_by.login if execution.cancelled_by else None
+    return _reason(
+        "canceling",
+        "Being cancelled: its worker stops the process",
+        execution.cancel_requested_at,
+        requested_by=by,
+        since=_time(execution.cancel_requested_at),
+        worker=execution.worker_id,
+        signal_sent=None,
+    )
+
+
+def _finished(execution: Execution) -> Reason:
+    result = execution.result if isinstance(execution.result, dict) else {}
+    error = result.get("error")
+    message = f"Ended {execution.status}" + (f": {error}" if error else "")
+    return _reason(
+        "finished",
+        message,
+        execution.finished_at,
+        status=execution.status,
+        error=error,
+        exit_code=execution.exit_code,
+        ended_by=_ended_by(execution, result),
+    )
+
+
+def _ended_by(execution: Execution, result: dict[str, Any]) -> str:
+    if str(error := result.get("error") or "").startswith("Execution force-closed by"):
+        return "operator"
+    for key in ("failed_by", "abandoned_by", "cancelled_by"):
+        if result.get(key) in ENDED_BY:
+            return "policy" if error.startswith("Execution cancelled by policy") else ENDED_BY[result[key]]
+    if execution.status == Status.CANCELLED:
+        return "parent" if _cancelled_by_parent(execution) else "user"
+    return "timeout" if execution.status == Status.TIMEOUT else "process"
+
+
+def _cancelled_by_parent(execution: Execution) -> bool:
+    return ExecutionHistory.objects.filter(entity_id=execution.pk, reason__startswith="parent ").exists()
+
+
+_BY_STATUS: dict[Status, Callable[[Execution], Reason]] = {
+    Status.SCHEDULING: _scheduling,
+    Status.SCHEDULED: _handed_over,
+    Status.RUNNING: _running,
+    Status.CANCELING: _canceling,
+}
