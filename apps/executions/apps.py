@@ -1,4 +1,15 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+def forget_rows(**_signal: Any) -> None:
+    """Forget the ids this process remembers: the tables may have been emptied (``manage.py flush``)."""
+    from apps.executions import demands, log_versions  # models are ready only now
+
+    demands.forget_demands()
+    log_versions.forget_artifacts()
 
 
 class ExecutionsConfig(AppConfig):
@@ -12,3 +23,4 @@ class ExecutionsConfig(AppConfig):
         signals.worker_draining.connect(receivers.on_worker_draining, dispatch_uid="executions.draining")
         signals.worker_available.connect(receivers.on_worker_available, dispatch_uid="executions.available")
         signals.lease_renewed.connect(receivers.on_lease_renewed, dispatch_uid="executions.renewed")
+        post_migrate.connect(forget_rows, sender=self, dispatch_uid="executions.forget_rows")

@@ -20,6 +20,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from apps.core import clock
+from apps.executions.doorbell import ring
 from apps.executions.models import Demand, Execution, ExecutionHistory
 from apps.executions.offers import read_offers
 from apps.executions.publication import can_publish, publish
@@ -85,7 +86,8 @@ def dispatch_waiting() -> None:
     """
     global _asked
     if not can_publish():
-        return  # no worker hears this process; the server's sweep hands it over
+        ring()  # no worker hears this process; the server beside it hands it over
+        return
     with _flag:
         _asked = True
     while _asked and _passing.acquire(blocking=False):

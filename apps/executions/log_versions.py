@@ -104,3 +104,8 @@ def _artifact(execution: Execution, ref: str) -> Artifact:
         _ids.clear()
     _ids[ref] = artifact.pk
     return artifact
+
+
+def forget_artifacts() -> None:
+    """Forget the ids known in this process (the tables were emptied)."""
+    _ids.clear()

@@ -5,15 +5,11 @@ A log is ``execution_<id>/<stream>.log`` beneath the artifacts directory; it exi
 ones may be compressed to ``.log.gz``.
 """
 
-import gzip
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Literal, Self, cast
+from typing import BinaryIO, Final, Literal, Self
 
 from django.conf import settings
 
@@ -24,7 +20,6 @@ from apps.executions.models import Execution
 Stream = Literal["stdout", "stderr"]
 STREAMS: Final[tuple[Stream, Stream]] = ("stdout", "stderr")
 
-BLOCK_BYTES = 64 * 1024
 _COUNT_BLOCK_BYTES = 1024 * 1024
 # Lines are counted for the overview only where that takes a few milliseconds.
 _LARGEST_COUNTED_BYTES = 32 * 1024 * 1024
@@ -118,8 +113,7 @@ def open_log(execution: Execution, stream: Stream) -> Log:
     Raises LogGone when there was output and retention has removed it.
     """
     result = execution.result if isinstance(execution.result, dict) else {}
-    name = log_name(execution.pk, stream)
-    file = storage.open_file(name) or _open_compressed(f"{name}.gz")
+    file = storage.open_file_or_packed(log_name(execution.pk, stream))
     if file is None and execution.is_finished and f"{stream}_log" in result:
         raise LogGone(f"The {stream} log of execution {execution.pk} was removed by retention")
     dropped = result.get(f"{stream}_bytes_truncated")
@@ -127,7 +121,7 @@ def open_log(execution: Execution, stream: Stream) -> Log:
         execution_id=execution.pk,
         stream=stream,
         file=file,
-        size_bytes=os.fstat(file.fileno()).st_size if file is not None else 0,
+        size_bytes=storage.size_of(file) if file is not None else 0,
         complete=execution.is_finished,
         truncated=result.get(f"{stream}_truncated") is True,
         dropped_bytes=dropped if isinstance(dropped, int) else 0,
@@ -135,24 +129,12 @@ def open_log(execution: Execution, stream: Stream) -> Log:
     )
 
 
-def _open_compressed(name: str) -> BinaryIO | None:
-    """Unpack into a nameless file, on disk, so that offsets and tails work as ever."""
-    packed = storage.open_file(name)
-    if packed is None:
-        return None
-    unpacked = tempfile.TemporaryFile(dir=settings.ARTIFACTS_DIR)
-    with packed, gzip.open(packed) as stream:
-        shutil.copyfileobj(stream, unpacked, BLOCK_BYTES)
-    unpacked.flush()
-    return cast(BinaryIO, unpacked)
-
-
 def read_range(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
     """Yield the bytes of a file from ``start`` up to ``end`` in blocks. Raises LogGone when it has become shorter."""
     file.seek(start)
     left = end - start
     while left > 0:
-        block = file.read(min(left, BLOCK_BYTES))
+        block = file.read(min(left, storage.BLOCK_BYTES))
         if not block:
             raise LogGone("The file became shorter while it was read")
         left -= len(block)

@@ -53,6 +53,15 @@ def on_lease_renewed(
     _settle_missing(worker_id, holder)
 
 
+def look_after_runs() -> None:
+    """Hand over what waits, and compare what this process runs with the rows, without waiting for a renewal."""
+    dispatch_waiting()
+    agent = current_agent()
+    if agent is not None and agent.lease_valid():
+        runs = agent.runs.snapshot()
+        on_lease_renewed(worker_id=agent.worker_id, holder=agent.holder, runs=runs, stop=agent.stop_run)
+
+
 def _settle_missing(worker_id: int, holder: Any) -> None:
     mine = Execution.objects.filter(worker=worker_id, status__in=[Status.RUNNING, Status.CANCELING])
     found = set(mine.values_list("pk", flat=True))

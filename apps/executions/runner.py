@@ -52,7 +52,7 @@ def run(execution_id: int, epoch: int, agent: WorkerAgent) -> None:
     except LeaseOver:
         logger.warning("Execution %s: the lease ended before it was recorded; the sweep settles it", execution_id)
     finally:
-        agent.runs.remove(execution_id, epoch)
+        agent.runs.remove(execution_id)
         release_connection()
 
 

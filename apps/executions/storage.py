@@ -6,15 +6,20 @@ link, and only a regular file is opened.
 """
 
 import errno
+import gzip
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, Final, cast
 
 from django.conf import settings
 
 from apps.core.errors import BadRequest
+
+BLOCK_BYTES: Final = 64 * 1024
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A program may have put a FIFO there: opening it must not wait for a writer.
@@ -43,6 +48,25 @@ def open_file(name: str) -> BinaryIO | None:
     return os.fdopen(descriptor, "rb")
 
 
+def open_file_or_packed(name: str) -> BinaryIO | None:
+    """
+    Return the file opened for reading, also when it was compressed to ``<name>.gz``; None when there is neither.
+
+    A compressed one is unpacked into a nameless file, on disk, so that offsets and tails work as ever.
+    """
+    found = open_file(name)
+    if found is not None:
+        return found
+    packed = open_file(f"{name}.gz")
+    if packed is None:
+        return None
+    unpacked = tempfile.TemporaryFile(dir=settings.ARTIFACTS_DIR)
+    with packed, gzip.open(packed) as stream:
+        shutil.copyfileobj(stream, unpacked, BLOCK_BYTES)
+    unpacked.seek(0)
+    return cast(BinaryIO, unpacked)
+
+
 def file_size(name: str) -> int | None:
     """Return the size in bytes of the file of this name, None when there is no such regular file."""
     try:
@@ -53,6 +77,11 @@ def file_size(name: str) -> int | None:
             return None
         raise
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def size_of(file: BinaryIO) -> int:
+    """Return the size in bytes of an open file."""
+    return os.fstat(file.fileno()).st_size
 
 
 def create_file(name: str) -> BinaryIO:

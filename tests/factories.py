@@ -1,0 +1,71 @@
+"""Rows for tests: plain functions with valid defaults; a test names only what matters to it."""
+
+import itertools
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from apps.actions.models import Action
+from apps.executions.models import Execution
+from apps.executions.requests import ExecutionRequest, request_execution
+from apps.identity.models import ADMIN_SET_REF, Identity, PermissionAssignment, PermissionSet
+from apps.packs.models import Pack
+from apps.workers.models import Runtime, Worker, WorkerLease
+
+_number = itertools.count(1)
+
+
+def make_identity(**fields: Any) -> Identity:
+    return Identity.objects.create(**{"login": f"person{next(_number)}", **fields})
+
+
+def make_admin(**fields: Any) -> Identity:
+    identity = make_identity(**fields)
+    permset, _created = PermissionSet.objects.get_or_create(ref=ADMIN_SET_REF, defaults={"label": "Administrator"})
+    PermissionAssignment.objects.create(identity=identity, permset=permset)
+    return identity
+
+
+def make_pack(**fields: Any) -> Pack:
+    ref = fields.pop("ref", f"pack{next(_number)}")
+    return Pack.objects.create(**{"ref": ref, "label": ref.title(), "version": "1.0.0", **fields})
+
+
+def make_runtime(**fields: Any) -> Runtime:
+    ref = fields.pop("ref", "core.shell")
+    name = fields.pop("name", ref.split(".")[-1])
+    return Runtime.objects.get_or_create(ref=ref, defaults={"name": name, "aliases": [name], **fields})[0]
+
+
+def make_action(**fields: Any) -> Action:
+    pack = fields.pop("pack", None) or make_pack()
+    ref = fields.pop("ref", f"{pack.ref}.action{next(_number)}")
+    defaults = {"ref": ref, "label": ref, "pack": pack, "pack_ref": pack.ref, "entrypoint": "true", "is_adhoc": True}
+    if "runtime" not in fields:
+        fields["runtime"] = make_runtime()
+    return Action.objects.create(**{**defaults, **fields})
+
+
+def make_worker(*, slots: int = 10, runtimes: tuple[str, ...] = ("shell", "python"), **fields: Any) -> Worker:
+    """A worker that is there and idle; ``lease_seconds`` below 0 is one whose lease is over."""
+    lease_seconds = fields.pop("lease_seconds", 30)
+    capabilities = {"runtimes": list(runtimes), "max_concurrent_executions": slots, **fields.pop("capabilities", {})}
+    now = timezone.now()
+    worker = Worker.objects.create(
+        **{"name": f"worker{next(_number)}", "capabilities": capabilities, "last_heartbeat": now, **fields}
+    )
+    WorkerLease.objects.create(worker=worker, renewed_at=now, expires_at=now + timedelta(seconds=lease_seconds))
+    return worker
+
+
+def make_request(**fields: Any) -> Execution:
+    """An execution asked for the way everybody does; it waits, since nothing is dispatched inside a test."""
+    action = fields.pop("action", None) or make_action()
+    return request_execution(ExecutionRequest(action=action, **fields))
+
+
+def make_execution(**fields: Any) -> Execution:
+    """An execution written as a row, in whatever state a test wants."""
+    action = fields.pop("action", None) or make_action()
+    return Execution.objects.create(**{"action": action, "action_ref": action.ref, "pack_ref": action.pack_ref, **fields})
