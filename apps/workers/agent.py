@@ -1,0 +1,411 @@
+"""
+The agent of a worker process: it holds the worker's name, and stops what runs before the lease on it ends.
+
+Three threads: one renews the lease; one watches the clock and touches neither database nor network, so that nothing
+can hold it up; one does what may take longer after a renewal. Architecture section 4, execution.md section 5.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+
+from apps.workers import history, holder, lease, registration
+from apps.workers.lease import Claimant, Held, Lease, Renewal, Times, boottime
+from apps.workers.models import Worker
+from apps.workers.runs import RunRegistry, StopReason
+from apps.workers.signals import lease_renewed, worker_available, worker_draining
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_BACKOFF_SECONDS = 2.0
+_LONGEST_LOOK_SECONDS = 0.5  # the watching thread looks at the clock this often: its waits do not count suspend
+_GIVE_UP_SECONDS = 5.0  # how long a stopping worker tries to give its lease up; then it runs out by itself
+_PASSING = (OperationalError, InterfaceError)
+
+
+class Guard(Protocol):
+    """The process beside the worker that kills what it runs when the worker cannot."""
+
+    pid: int
+
+    def lease(self, deadline_boottime: float) -> None: ...
+
+
+class Services(Protocol):
+    """What the agent needs of the process runner (jobs.RunnerServices)."""
+
+    @property
+    def guard(self) -> Guard | None: ...
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NameTaken(Exception):
+    """The start was called off while another process held the worker's name."""
+
+
+def _end_process() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class WorkerAgent:
+    """One per worker process: start it before the first run, ask ``lease_valid`` before every write of a run."""
+
+    def __init__(
+        self,
+        *,
+        services: Services,
+        name: str | None = None,
+        slots: int | None = None,
+        times: Times | None = None,
+        on_lost_name: Callable[[], None] = _end_process,
+    ) -> None:
+        self.name = name or settings.WORKER_NAME
+        self.slots = slots or settings.WORKER_SLOTS
+        self.services = services
+        self.runs = RunRegistry()
+        self.times = times or Times()
+        self._on_lost_name = on_lost_name
+        self._lease: Lease | None = None
+        self._over = threading.Event()  # the lease in hand is lost: it is never renewed again
+        self._deciding = threading.Lock()  # whether a renewal came in time
+        self._ended = threading.Event()  # the agent's threads are to end
+        self._hurry = threading.Event()  # a stop does not wait for what runs
+        self._renewed = threading.Event()  # for the thread that follows a renewal
+        self._stopping = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._capabilities: dict[str, Any] = {}
+
+    # --- What others ask ------------------------------------------------------------------------------------------
+
+    @property
+    def worker_id(self) -> int:
+        return self._held().worker_id
+
+    @property
+    def holder(self) -> UUID:
+        return self._held().holder
+
+    @property
+    def generation(self) -> int:
+        return self._held().generation
+
+    def lease_valid(self) -> bool:
+        """Return True while this process may write for its runs; by the clock, without a query."""
+        held = self._lease
+        return held is not None and not self._over.is_set() and boottime() < held.ends_at
+
+    def offers(self) -> dict[str, Any]:
+        """Return the worker's capabilities as last registered."""
+        return self._capabilities
+
+    def _held(self) -> Lease:
+        if self._lease is None:
+            raise RuntimeError(f"The worker {self.name!r} is not registered.")
+        return self._lease
+
+    # --- Start ----------------------------------------------------------------------------------------------------
+
+    def start(self, *, called_off: Callable[[], bool] = lambda: False) -> None:
+        """
+        Register, take the lease and keep it. Waits while another process holds the name, or the database is away.
+
+        Raises NameTaken when ``called_off`` becomes true in the meantime.
+        """
+        self.services.start()
+        try:
+            self._lease = self._taken(called_off)
+        except BaseException:
+            self.services.close()
+            raise
+        self._tell_guard()
+        for target in (self._keep_renewing, self._watch, self._follow_renewals):
+            thread = threading.Thread(target=target, name=f"agent{target.__name__}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        _become_current(self)
+        logger.info("Worker %r is registered as %d, generation %d", self.name, self.worker_id, self.generation)
+        self._announce()
+
+    def _taken(self, called_off: Callable[[], bool]) -> Lease:
+        """Take the lease, waiting for as long as that needs."""
+        said = ""
+        backoff = 0.1
+        while not called_off():
+            wait, reason = backoff, ""
+            try:
+                found = lease.take(self._claimant(), self.times)
+            except _PASSING as error:
+                reason, backoff = f"the database is away ({error})", min(2 * backoff, _LONGEST_BACKOFF_SECONDS)
+            else:
+                if isinstance(found, Lease):
+                    return found
+                reason = f"process {found.by.get('pid')} holds the name; its lease ends in {found.seconds_left:.0f} s"
+                wait = min(max(found.seconds_left, 0.05), 0.5)
+            finally:
+                close_old_connections()
+            if reason.partition(";")[0] != said:
+                logger.warning("Worker %r waits: %s", self.name, reason)
+                said = reason.partition(";")[0]
+            self._ended.wait(wait)
+        raise NameTaken(f"The start of worker {self.name!r} was called off while it waited for its name.")
+
+    def _claimant(self) -> Claimant:
+        fields = registration.describe(slots=self.slots)
+        self._capabilities = fields["capabilities"]
+        guard = self.services.guard
+        return Claimant(
+            name=self.name,
+            fields=fields,
+            process=holder.this_process(guard_pid=guard.pid if guard else None),
+            former=self._lease.holder if self._lease else None,
+        )
+
+    def _announce(self) -> None:
+        """Tell the apps above that this worker can take work."""
+        try:
+            _send_robust(worker_available, worker_id=self.worker_id)
+        finally:
+            close_old_connections()
+
+    # --- The renewing thread --------------------------------------------------------------------------------------
+
+    def _keep_renewing(self) -> None:
+        backoff = 0.1
+        wait = self.times.heartbeat
+        while not self._ended.wait(wait):
+            try:
+                wait = self._turn()
+                backoff = 0.1
+            except _PASSING as error:
+                logger.warning("Worker %r could not renew its lease: %s", self.name, error)
+                wait, backoff = backoff, min(2 * backoff, _LONGEST_BACKOFF_SECONDS, self.times.heartbeat)
+            except Exception:
+                logger.exception("Worker %r failed to renew its lease", self.name)
+                wait, backoff = backoff, min(2 * backoff, _LONGEST_BACKOFF_SECONDS, self.times.heartbeat)
+            finally:
+                close_old_connections()
+
+    def _turn(self) -> float:
+        """Renew the lease, or take a new one when it is lost; return after how many seconds to come again."""
+        if self._over.is_set():
+            self._take_anew()
+            return self.times.heartbeat
+        found, renewed = lease.renew(self._held(), self.times)
+        if self._ended.is_set():
+            return self.times.heartbeat
+        match found:
+            case Renewal.RENEWED:
+                return self.times.heartbeat if self._accept(renewed) else 0.0
+            case Renewal.OVER:
+                self._lose(kill=True)
+                return 0.0
+            case Renewal.TAKEN:
+                self._lose_name()
+                return self.times.heartbeat
+
+    def _accept(self, renewed: Lease) -> bool:
+        """Take a renewal in; return False when it came too late and what runs has been told to stop already."""
+        with self._deciding:
+            if self._over.is_set():
+                return False
+            self._lease = renewed
+        self._tell_guard()
+        self._renewed.set()
+        return True
+
+    def _take_anew(self) -> None:
+        """Once nothing of the lost lease runs any more, take a new one: that settles what was running."""
+        former = self._held()
+        if not self.runs.wait_empty(timeout=max(former.ends_at - boottime(), 0) + self.times.kill_grace):
+            self.runs.kill_all()
+            if not self.runs.wait_empty(timeout=self.times.kill_grace):
+                logger.error("Worker %r: runs do not end: %s", self.name, sorted(self.runs.snapshot()))
+        if self._ended.is_set():
+            return
+        found = lease.take(self._claimant(), self.times)
+        if isinstance(found, Held):
+            self._lose_name()
+            return
+        self._lease = found
+        self._over.clear()
+        self._tell_guard()
+        logger.warning("Worker %r has taken a new lease, generation %d", self.name, found.generation)
+        self._renewed.set()
+        self._announce()
+
+    def _lose_name(self) -> None:
+        """Another process works under this name now: kill what runs, and end this one."""
+        self._lose(kill=True)
+        self._ended.set()
+        logger.critical("Worker %r: another process has taken the name over; this one ends", self.name)
+        self._on_lost_name()
+
+    def _tell_guard(self) -> None:
+        guard = self.services.guard
+        if guard is not None:
+            guard.lease(self._held().ends_at - self.times.kill_margin)
+
+    # --- The watching thread --------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Stop what runs when the lease is about to end without having been renewed."""
+        while not self._ended.is_set():
+            held, now = self._held(), boottime()
+            stop_at, kill_at = held.ends_at - self.times.stop_margin, held.ends_at - self.times.kill_margin
+            if not self._over.is_set() and now >= stop_at:
+                self._lose(kill=now >= kill_at)
+            elif self._over.is_set() and now >= kill_at:
+                self.runs.kill_all()
+            due = stop_at if not self._over.is_set() else kill_at
+            self._ended.wait(min(max(due - now, 0.02), _LONGEST_LOOK_SECONDS))
+
+    def _lose(self, *, kill: bool) -> None:
+        """From now on nothing is written under the lease in hand, and what runs is stopped."""
+        with self._deciding:
+            news = not self._over.is_set()
+            self._over.set()
+        if news:
+            logger.error("Worker %r has lost its lease; %d runs are stopped", self.name, len(self.runs))
+        if kill:
+            self.runs.kill_all()
+        else:
+            self.runs.stop_all("lost")
+
+    # --- After a renewal ------------------------------------------------------------------------------------------
+
+    def _follow_renewals(self) -> None:
+        while True:
+            self._renewed.wait()
+            self._renewed.clear()
+            if self._ended.is_set():
+                return
+            try:
+                self._after_renewal()
+            except _PASSING as error:
+                logger.warning("Worker %r could not look after its runs: %s", self.name, error)
+            except Exception:
+                logger.exception("Worker %r failed after a renewal", self.name)
+            finally:
+                close_old_connections()
+
+    def _after_renewal(self) -> None:
+        _send_robust(
+            lease_renewed,
+            worker_id=self.worker_id,
+            holder=self.holder,
+            runs=self.runs.snapshot(),
+            stop=self.stop_run,
+        )
+
+    def stop_run(self, execution_id: int, reason: StopReason) -> None:
+        """Stop one run of this process, if it has it."""
+        self.runs.stop(execution_id, reason)
+
+    # --- Stop -----------------------------------------------------------------------------------------------------
+
+    def hurry(self) -> None:
+        """Let a stop that waits for runs wait no longer (a second signal)."""
+        self._hurry.set()
+
+    def stop(self, grace_seconds: float | None = None) -> None:
+        """
+        Take no new work, let what runs finish for so long, stop the rest, give the lease up. May be called twice.
+
+        The lease is renewed up to its end; database faults hold it up for a few seconds at most.
+        """
+        with self._stopping:
+            if self._lease is None or not self._threads:
+                return
+            grace = settings.SHUTDOWN_GRACE_SECONDS if grace_seconds is None else grace_seconds
+            if not self._ended.is_set():
+                self._patiently(self._begin_draining)
+                self._wait_for_runs(grace)
+            self._stop_the_rest()
+            lost_name = self._ended.is_set()
+            self._ended.set()
+            self._renewed.set()
+            for thread in self._threads:
+                if thread is not threading.current_thread():
+                    thread.join(timeout=2)
+            self._threads.clear()
+            if not lost_name:
+                self._patiently(lambda: lease.give_up(self._held()))
+            self._over.set()
+            self.services.close()
+            _no_longer_current(self)
+            logger.info("Worker %r has stopped", self.name)
+
+    def _begin_draining(self) -> None:
+        worker = Worker.objects.get(pk=self.worker_id)
+        with transaction.atomic():
+            history.change(worker, actor=history.actor_of(worker), reason="stopping", draining=True)
+        _send_robust(worker_draining, worker=worker)
+
+    def _wait_for_runs(self, grace_seconds: float) -> None:
+        ends_at = time.monotonic() + grace_seconds
+        while not self._hurry.is_set() and (left := ends_at - time.monotonic()) > 0:
+            if self.runs.wait_empty(timeout=min(left, 0.2)):
+                return
+
+    def _stop_the_rest(self) -> None:
+        if not len(self.runs):
+            return
+        self.runs.stop_all("lost")
+        if not self.runs.wait_empty(timeout=self.times.kill_grace + 1):
+            self.runs.kill_all()
+            self.runs.wait_empty(timeout=self.times.kill_grace + 1)
+
+    def _patiently(self, work: Callable[[], Any]) -> None:
+        """Do what needs the database, again while it is away, for a few seconds."""
+        ends_at = time.monotonic() + _GIVE_UP_SECONDS
+        while True:
+            try:
+                work()
+                return
+            except _PASSING as error:
+                if time.monotonic() > ends_at:
+                    logger.warning("Worker %r could not say goodbye: %s; its lease runs out", self.name, error)
+                    return
+            except Exception:
+                logger.exception("Worker %r could not say goodbye; its lease runs out", self.name)
+                return
+            finally:
+                close_old_connections()
+            time.sleep(0.2)
+
+
+def _send_robust(signal_: Any, **arguments: Any) -> None:
+    """Send a signal; a receiver that fails is logged, the others hear it."""
+    for receiver, answer in signal_.send_robust(sender=Worker, **arguments):
+        if isinstance(answer, Exception):
+            logger.error("%r failed", receiver, exc_info=answer)
+
+
+_current: WorkerAgent | None = None
+
+
+def current_agent() -> WorkerAgent | None:
+    """Return the agent of this process's worker, or None in a process that runs none."""
+    return _current
+
+
+def _become_current(agent: WorkerAgent) -> None:
+    global _current
+    _current = agent
+
+
+def _no_longer_current(agent: WorkerAgent) -> None:
+    global _current
+    if _current is agent:
+        _current = None
