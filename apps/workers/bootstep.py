@@ -17,7 +17,7 @@ from celery.worker import WorkController, state
 from django.conf import settings
 from kombu import Queue
 
-from apps.workers import control  # noqa: F401  # its remote-control command must be known
+from apps.workers import remote_control  # noqa: F401  # its remote-control command must be known
 from apps.workers.agent import NameTaken, WorkerAgent
 
 logger = logging.getLogger(__name__)

@@ -70,7 +70,9 @@ def satisfies(version: str, constraint: str) -> bool:
 
 def highest(versions: Iterable[str], constraint: str = "*") -> str | None:
     """Return the highest of the versions that lies in the range, or None."""
-    fitting = [(parsed.key, text) for text in versions if (parsed := parse_version(text)) and satisfies(text, constraint)]
+    fitting = [
+        (parsed.key, text) for text in versions if (parsed := parse_version(text)) and satisfies(text, constraint)
+    ]
     return max(fitting)[1] if fitting else None
 
 
