@@ -1,9 +1,8 @@
 """The product's pages and API as a WSGI application."""
 
-import os
-
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.dev")
+from settings.entry import load_or_exit
 
+load_or_exit()
 application = get_wsgi_application()

@@ -7,6 +7,9 @@ from typing import Any
 import dj_database_url
 
 from settings import env
+from settings.addresses import local_url
+from settings.console import UNFOLD as UNFOLD
+from settings.logs import logging_config
 from settings.secrets import kept_secret
 
 BASE_DIR = env.BASE_DIR
@@ -21,7 +24,8 @@ ARTIFACTS_DIR: Path = env.read("ATTUNE_ARTIFACTS_DIR") or STATE_DIR / "artifacts
 CORE_PACK_DIR = BASE_DIR / "packs" / "core"
 HOST: str = env.read("ATTUNE_HOST")
 PORT: int = env.read("ATTUNE_PORT")
-PUBLIC_API_URL: str = (env.read("ATTUNE_PUBLIC_API_URL") or f"http://{HOST}:{PORT}").rstrip("/")
+PUBLIC_API_URL_IS_SET = env.read("ATTUNE_PUBLIC_API_URL") is not None
+PUBLIC_API_URL: str = (env.read("ATTUNE_PUBLIC_API_URL") or local_url(HOST, PORT)).rstrip("/")
 
 # --- Keys -------------------------------------------------------------------------------------------------------
 JWT_SECRET = kept_secret(STATE_DIR / "jwt_secret", env.read("ATTUNE_JWT_SECRET"), variable="ATTUNE_JWT_SECRET")
@@ -35,6 +39,7 @@ ENCRYPTION_KEY = kept_secret(
 SECRET_KEY = f"django:{JWT_SECRET}"
 ALLOW_SELF_REGISTRATION: bool = env.read("ATTUNE_ALLOW_SELF_REGISTRATION")
 ADMIN_LOGIN: str | None = env.read("ATTUNE_ADMIN_LOGIN")
+SEED_IDENTITIES: list[dict[str, Any]] = env.read("ATTUNE_SEED_IDENTITIES")
 ADMIN_PASSWORD: str | None = env.read("ATTUNE_ADMIN_PASSWORD")
 TRUSTED_PROXIES: list[str] = env.read("ATTUNE_TRUSTED_PROXIES")
 METRICS_TOKEN: str | None = env.read("ATTUNE_METRICS_TOKEN")
@@ -72,8 +77,8 @@ DEBUG = False
 ALLOWED_HOSTS: list[str] = env.read("ATTUNE_ALLOWED_HOSTS")
 INSTALLED_APPS = [
     "attune",  # the Celery app, and with it every management command, must be the configured one
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "attune.admin_config.ConsoleConfig",  # django.contrib.admin with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -131,6 +136,17 @@ APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # JSON bodies above it answer 413 (api.md 1.3)
 
+# Pages of other origins may call the API (api.md 1.9); never "*", since credentials travel along.
+CORS_ALLOWED_ORIGINS: list[str] = env.read("ATTUNE_CORS_ORIGINS") or [
+    f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 3001, 5173, 8080)
+]
+CORS_ALLOW_CREDENTIALS = True
+CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+CORS_ALLOW_HEADERS = [
+    "authorization", "content-type", "accept", "idempotency-key", "last-event-id", "range", "x-request-id",
+]  # fmt: skip
+LOGGING = logging_config(env.read("ATTUNE_LOG_LEVEL"))
+
 # --- The database -----------------------------------------------------------------------------------------------
 DATABASE_SCHEMA: str = env.read("ATTUNE_DATABASE_SCHEMA")
 
@@ -173,7 +189,6 @@ CELERY_WORKER_CONCURRENCY = WORKER_SLOTS
 # only at the next poll when a pool thread acknowledges.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 0
 CELERY_WORKER_SEND_TASK_EVENTS = False
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False

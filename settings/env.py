@@ -8,16 +8,23 @@ with a sentence that names the variable (``BadSetting``).
 import difflib
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-class BadSetting(Exception):
+class CannotStart(Exception):
+    """The product cannot start as things are; the message names what to change."""
+
+
+class BadSetting(CannotStart):
     """An environment variable holds something the product cannot use."""
 
 
@@ -33,8 +40,26 @@ class Variable:
 
 
 def text(value: str) -> str:
-    if "\x00" in value:
-        raise ValueError("must not contain a NUL character")
+    return value
+
+
+def secret(value: str) -> str:
+    """Unlike everywhere else an empty text is not "no value" here: whoever set it meant to set a secret."""
+    return value
+
+
+def sized_text(minimum: int, maximum: int) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if not minimum <= len(value) <= maximum:
+            raise ValueError(f"must have {minimum} to {maximum} characters, it has {len(value)}")
+        return value
+
+    return parse
+
+
+def sql_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
+        raise ValueError("must be a plain name: small letters, digits and _, at most 63")
     return value
 
 
@@ -112,13 +137,48 @@ def json_list(value: str) -> list[Any]:
     return found
 
 
+def networks(value: str) -> list[str]:
+    found = names(value)
+    for entry in found:
+        try:
+            ip_network(entry, strict=False)
+        except ValueError:
+            raise ValueError(f"must be a comma list of networks like 10.0.0.0/8, {entry!r} is none") from None
+    return found
+
+
+def origins(value: str) -> list[str]:
+    found = [entry.rstrip("/") for entry in names(value)]
+    for entry in found:
+        if not re.fullmatch(r"https?://[^/*?#@\s]+", entry):
+            raise ValueError(f"must be a comma list of exact origins like https://example.org, {entry!r} is none")
+    return found
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
-        if value.split(":", 1)[0] not in schemes:
-            raise ValueError(f"must be a URL that begins with {' or '.join(s + ':' for s in schemes)}")
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"is not a URL ({error})") from None
+        if parts.scheme not in schemes or "://" not in value:
+            raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
+        if port == 0:
+            raise ValueError("names port 0, which nobody listens on")
         return value
 
     return parse
+
+
+def database_url(value: str) -> str:
+    url("sqlite", "postgres", "postgresql")(value)
+    parts = urlsplit(value)
+    if not parts.path.strip("/"):
+        raise ValueError("names no database: postgres://user:password@host:5432/name, or sqlite:////path/to/file")
+    if ":memory:" in value:
+        raise ValueError("cannot be an SQLite database in memory: every thread would see another one")
+    return value
 
 
 MIB = 1024 * 1024
@@ -133,24 +193,25 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_PACKS_DIR", parse=path, default=None, default_text="<state>/packs", meaning="folders of uploaded packs"),
     _V(name="ATTUNE_RUNTIME_ENVS_DIR", parse=path, default=None, default_text="<state>/runtime_envs", meaning="environments built for packs"),
     _V(name="ATTUNE_ARTIFACTS_DIR", parse=path, default=None, default_text="<state>/artifacts", meaning="logs and artifacts"),
-    _V(name="DATABASE_URL", parse=url("sqlite", "postgres", "postgresql"), default=None, default_text="SQLite in <state>", meaning="the database"),
-    _V(name="ATTUNE_DATABASE_SCHEMA", parse=text, default="attune", meaning="schema of the tables on PostgreSQL"),
+    _V(name="DATABASE_URL", parse=database_url, default=None, default_text="SQLite in <state>", meaning="the database"),
+    _V(name="ATTUNE_DATABASE_SCHEMA", parse=sql_name, default="attune", meaning="schema of the tables on PostgreSQL"),
     _V(name="CELERY_BROKER_URL", parse=url("memory", "redis", "rediss"), default="memory://", meaning="the broker; memory:// only inside one process"),
     _V(name="CHANNEL_LAYER_URL", parse=url("memory", "redis", "rediss"), default="memory://", meaning="where live notifications travel between processes"),
     _V(name="ATTUNE_PUBLIC_API_URL", parse=url("http", "https"), default=None, default_text="the address the server listens on", meaning="base URL that programs get as ATTUNE_API_URL, without /api/v1"),
     _V(name="ATTUNE_LOG_LEVEL", parse=choice("debug", "info", "warning", "error"), default="info", meaning="how much the server's own log tells"),
-    _V(name="ATTUNE_CORS_ORIGINS", parse=names, default=None, default_text="localhost and 127.0.0.1 on 3000, 3001, 5173, 8080", meaning="exact origins whose pages may call the API"),
+    _V(name="ATTUNE_CORS_ORIGINS", parse=origins, default=None, default_text="localhost and 127.0.0.1 on 3000, 3001, 5173, 8080", meaning="exact origins whose pages may call the API"),
     _V(name="ATTUNE_ALLOWED_HOSTS", parse=names, default=["*"], default_text="*", meaning="host names the server answers to"),
-    _V(name="ATTUNE_TRUSTED_PROXIES", parse=names, default=["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"], default_text="loopback and private networks", meaning="peers whose forwarding headers count"),
+    _V(name="ATTUNE_TRUSTED_PROXIES", parse=networks, default=["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"], default_text="loopback and private networks", meaning="peers whose forwarding headers count"),
     _V(name="ATTUNE_METRICS_TOKEN", parse=text, default=None, default_text="none", meaning="scrape token of /metrics"),
     # Who signs in.
-    _V(name="ATTUNE_JWT_SECRET", parse=text, default=None, default_text="made at first boot", meaning="signs tokens; 32 bytes or more, the same on every host"),
+    _V(name="ATTUNE_JWT_SECRET", parse=secret, default=None, default_text="made at first boot", meaning="signs tokens; 32 bytes or more, the same on every host"),
     _V(name="ATTUNE_JWT_PREVIOUS_SECRETS", parse=names, default=[], default_text="none", meaning="older secrets that still verify, never sign"),
     _V(name="ATTUNE_JWT_ACCESS_SECONDS", parse=integer(1, 31536000), default=3600, meaning="lifetime of access tokens"),
     _V(name="ATTUNE_JWT_REFRESH_SECONDS", parse=integer(1, 31536000), default=604800, meaning="lifetime of refresh tokens"),
-    _V(name="ATTUNE_ENCRYPTION_KEY", parse=text, default=None, default_text="made at first boot", meaning="encrypts secrets; 32 characters or more, the same on every host"),
-    _V(name="ATTUNE_ADMIN_LOGIN", parse=text, default=None, default_text="admin", meaning="administrator made at first start"),
-    _V(name="ATTUNE_ADMIN_PASSWORD", parse=text, default=None, default_text="random, printed once", meaning="that administrator's password"),
+    _V(name="ATTUNE_ENCRYPTION_KEY", parse=secret, default=None, default_text="made at first boot", meaning="encrypts secrets; 32 characters or more, the same on every host"),
+    _V(name="ATTUNE_ADMIN_LOGIN", parse=sized_text(3, 255), default=None, default_text="admin", meaning="administrator made at first start"),
+    _V(name="ATTUNE_ADMIN_PASSWORD", parse=sized_text(8, 128), default=None, default_text="random, printed once", meaning="that administrator's password"),
+    _V(name="ATTUNE_SEED_IDENTITIES", parse=json_list, default=[], default_text="none", meaning="JSON list of {login, password, permission_sets?}, made when absent"),
     _V(name="ATTUNE_ALLOW_SELF_REGISTRATION", parse=boolean, default=False, meaning="anybody may register; new identities hold no rights"),
     # The worker (execution.md section 21).
     _V(name="ATTUNE_WORKER_NAME", parse=text, default=socket.gethostname(), default_text="host name", meaning="unique name of this worker"),
@@ -173,7 +234,7 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_STORAGE_BUDGET_GB", parse=integer(0, 10**6), default=20, meaning="logs and artifacts together; 0 = no limit"),
     _V(name="ATTUNE_BUILD_ENV", parse=names, default=[], default_text="none", meaning="names of proxy and index variables that environment builds get"),
     _V(name="ATTUNE_BUILD_TIMEOUT_SECONDS", parse=integer(1, 86400), default=600, meaning="time limit of an environment build"),
-    _V(name="ATTUNE_HTTP_BLOCKED_NETWORKS", parse=names, default=None, default_text="link-local and metadata addresses", meaning="networks core.http_request refuses"),
+    _V(name="ATTUNE_HTTP_BLOCKED_NETWORKS", parse=networks, default=None, default_text="link-local and metadata addresses", meaning="networks core.http_request refuses"),
 )
 # fmt: on
 BY_NAME = {variable.name: variable for variable in VARIABLES}
@@ -193,7 +254,7 @@ def read(name: str, environ: Mapping[str, str] = os.environ) -> Any:
     """Return the value of a known variable, or its default. Raises BadSetting."""
     variable = BY_NAME[name]
     value = environ.get(name)
-    if value is None or (value == "" and variable.parse is not text):
+    if value is None or (value == "" and variable.parse is not secret):
         return variable.default
     try:
         return variable.parse(value)

@@ -1,0 +1,31 @@
+"""
+The product's pages, API and streams as an ASGI application.
+
+Django answers from a fixed pool of threads that live as long as the process, so that each keeps its database
+connection. What must not hold a thread (streams, sockets) gets a route of its own in ``STREAMS``, ahead of Django.
+"""
+
+from a2wsgi import WSGIMiddleware
+
+from attune.server import Application, Receive, Scope, Send
+from attune.wsgi import application as pages
+
+# Answers in parallel. Ours take a few milliseconds and share one interpreter lock; more threads would only queue
+# deeper, and each holds a database connection.
+THREADS = 8
+
+# Exact path -> native application.
+STREAMS: dict[str, Application] = {}
+
+_django: Application = WSGIMiddleware(pages, workers=THREADS)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    match scope["type"]:
+        case "http" | "websocket" if scope["path"] in STREAMS:
+            await STREAMS[scope["path"]](scope, receive, send)
+        case "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4404})
+        case _:
+            await _django(scope, receive, send)

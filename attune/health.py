@@ -1,0 +1,55 @@
+"""Whether the product is alive and able to work (api.md section 2). Nobody needs a token to ask."""
+
+import logging
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.views.decorators.http import require_safe
+
+logger = logging.getLogger(__name__)
+
+
+@require_safe
+def health(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+@require_safe
+def ready(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(status=503 if _database_problem() else 200)
+
+
+@require_safe
+def detailed(request: HttpRequest) -> HttpResponse:
+    problem = _database_problem()
+    if problem:
+        return JsonResponse({"status": "error", "database": "disconnected", "error": problem}, status=503)
+    return JsonResponse({"status": "ok", "version": settings.ATTUNE_VERSION, "database": "connected"})
+
+
+def _database_problem() -> str | None:
+    """Return a sentence for strangers (no names of hosts or users) when the database does not answer, else None."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        logger.warning("The database does not answer", exc_info=True)
+        return "The database does not answer"
+    return None
+
+
+urlpatterns = [
+    path("health", health),
+    path("health/detailed", detailed),
+    path("health/ready", ready),
+    path("ready", ready),
+    path("health/live", live),
+    path("healthz", live),
+]

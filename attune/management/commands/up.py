@@ -1,0 +1,94 @@
+"""``manage.py up``: the whole product, one command."""
+
+import sys
+from textwrap import dedent
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
+
+from apps.identity.services import Administrator
+from attune.product import Product, Stopped
+
+
+class Command(BaseCommand):
+    help = dedent(
+        """\
+        Start the whole product in this process: API and admin, a worker, the scheduler.
+
+        Without settings it keeps everything in var/: an SQLite database, the keys, logs and artifacts. Set
+        DATABASE_URL=postgres://... and CELERY_BROKER_URL=redis://... to share the work with more machines; there
+        `celery -A attune worker` and `manage.py scheduler` are the parts alone. Every setting is an environment
+        variable: docs/configuration.md.
+
+        Ctrl-C stops it: what runs has 3 seconds to finish; a second Ctrl-C skips the wait."""
+    )
+    # The port is open, and the health pages answer, before anything slow begins; the checks run right after that.
+    requires_system_checks = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
+        from django.core.management.base import DjangoHelpFormatter
+
+        class Formatter(DjangoHelpFormatter):
+            def _fill_text(self, text: str, width: int, indent: str) -> str:
+                return "".join(indent + line for line in text.splitlines(keepends=True))
+
+        return super().create_parser(prog_name, subcommand, formatter_class=Formatter, **options)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default=settings.HOST, help="address to listen on (ATTUNE_HOST, %(default)s)")
+        parser.add_argument(
+            "--port",
+            type=int,
+            default=settings.PORT,
+            help="port to listen on (ATTUNE_PORT, %(default)s); 0 takes a free one",
+        )
+
+    def handle(self, *, host: str, port: int, **_options: Any) -> None:
+        product = Product(host, port)
+        with product.signals_handled():
+            try:
+                administrator = product.start(self.check)
+                self.stdout.write(welcome(product.address, administrator))
+                self.stdout.flush()
+                asked = product.wait()
+            except Stopped:
+                asked = True
+            finally:
+                clean = product.stop()
+        if not asked or not clean:
+            sys.exit(1)
+        self.stdout.write("Attune has stopped.")
+
+
+def welcome(address: str, administrator: Administrator | None) -> str:
+    """Return what is said once everything is up: where things are and what to try next."""
+    stack = "PostgreSQL" if connection.vendor == "postgresql" else f"SQLite in {settings.STATE_DIR}"
+    login = administrator.login if administrator else (settings.ADMIN_LOGIN or "admin")
+    lines = [
+        "",
+        f"Attune {settings.ATTUNE_VERSION} is ready ({stack}).",
+        f"  API     {address}/api/v1/",
+        f"  OpenAPI {address}/docs",
+        f"  Admin   {address}/admin/",
+        "",
+    ]
+    if administrator and administrator.password:
+        lines += [
+            f"Sign in as {administrator.login} with the password {administrator.password}",
+            "It is shown this once and kept nowhere.",
+            "",
+        ]
+    lines += [
+        "Try next, in another terminal:",
+        f"  TOKEN=$(curl -s {address}/auth/login -H 'Content-Type: application/json' \\",
+        f"""    -d '{{"login": "{login}", "password": "<password>"}}' \\""",
+        """    | python3 -c 'import json, sys; print(json.load(sys.stdin)["data"]["access_token"])')""",
+        f"""  curl -s {address}/api/v1/executions/execute -H "Authorization: Bearer $TOKEN" \\""",
+        "    -H 'Content-Type: application/json' \\",
+        """    -d '{"action_ref": "core.echo", "parameters": {"message": "hello, world"}}'""",
+        "",
+        "Ctrl-C stops it.",
+    ]
+    return "\n".join(lines)

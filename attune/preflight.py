@@ -1,0 +1,100 @@
+"""What is looked at before a start, so that a wrong environment ends in one sentence and not in the middle."""
+
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+from django.db.utils import DatabaseError
+
+from settings.env import CannotStart
+
+DATABASE_TIMEOUT_SECONDS = 5
+
+
+def check_directory(path: Path, variable: str) -> None:
+    """Make a directory where it is missing and prove that files can be made in it. Raises CannotStart."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot write into {path} ({error.strerror}). Make it writable for this user, or name another directory "
+            f"in {variable}."
+        ) from None
+
+
+def check_directories() -> None:
+    check_directory(settings.STATE_DIR, "ATTUNE_STATE_DIR")
+    check_directory(settings.PACKS_DIR, "ATTUNE_PACKS_DIR")
+    check_directory(settings.RUNTIME_ENVS_DIR, "ATTUNE_RUNTIME_ENVS_DIR")
+    check_directory(settings.ARTIFACTS_DIR, "ATTUNE_ARTIFACTS_DIR")
+
+
+def check_database() -> None:
+    """Open a connection of its own, outside the pool (which would keep trying). Raises CannotStart."""
+    if connection.vendor == "postgresql":
+        _check_postgresql()
+    else:
+        _check_sqlite(Path(str(connection.settings_dict["NAME"])))
+
+
+def _check_postgresql() -> None:
+    parameters = {key: value for key, value in connection.get_connection_params().items() if key != "pool"}
+    parameters |= {"connect_timeout": DATABASE_TIMEOUT_SECONDS, "cursor_factory": None, "context": None}
+    try:
+        psycopg.connect(**{key: value for key, value in parameters.items() if value is not None}).close()
+    except psycopg.Error as error:
+        raise CannotStart(f"Cannot reach the database of DATABASE_URL ({_first_line(error)}).") from None
+
+
+def _check_sqlite(file: Path) -> None:
+    try:
+        with _closing_sqlite(file) as database:
+            database.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        raise CannotStart(
+            f"Cannot use the database file {file} ({error}). Check who owns it, or name another one in DATABASE_URL."
+        ) from None
+
+
+@contextmanager
+def _closing_sqlite(file: Path) -> Iterator[sqlite3.Connection]:
+    database = sqlite3.connect(file, timeout=30)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def broker_problem() -> str | None:
+    """Return a sentence when the broker does not answer just now, else None. Work waits for it, nothing is lost."""
+    parts = urlsplit(settings.CELERY_BROKER_URL)
+    if parts.scheme == "memory":
+        return None
+    try:
+        socket.create_connection((parts.hostname or "localhost", parts.port or 6379), timeout=2).close()
+    except OSError as error:
+        return f"The broker of CELERY_BROKER_URL does not answer ({error.strerror or error}); waiting for it."
+    return None
+
+
+def explain(error: DatabaseError) -> str | None:
+    """Return a sentence when the error means that there is no database to talk to, else None."""
+    cause = error.__cause__
+    if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
+        return f"Cannot reach the database of DATABASE_URL ({_first_line(cause)})."
+    if isinstance(cause, sqlite3.OperationalError) and "unable to open" in str(cause):
+        return f"Cannot open the database file {connection.settings_dict['NAME']} (ATTUNE_STATE_DIR, DATABASE_URL)."
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

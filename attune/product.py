@@ -1,0 +1,159 @@
+"""The whole product in one process: what is started in which order, and how it ends."""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, connections
+
+from apps.identity.services import Administrator, ensure_administrator
+from apps.packs.services import load_core_pack
+from attune.celery import app as celery_app
+from attune.embedded import EmbeddedWorker
+from attune.preflight import broker_problem, check_database, check_directories
+from attune.scheduler import Scheduler
+from attune.server import Doorkeeper, HttpServer, listen
+from attune.state_directory import StateDirectoryLock
+from settings.addresses import local_url
+
+logger = logging.getLogger(__name__)
+
+# After Ctrl-C somebody sits there and waits (execution.md section 5).
+CTRL_C_GRACE_SECONDS = 3.0
+# What a stop may take beyond its grace: the kill grace of the processes, then the database and the sockets.
+_STOP_SLACK_SECONDS = 5.0
+_LOOK_SECONDS = 5.0
+
+
+class Stopped(Exception):
+    """Somebody asked to stop before everything was up."""
+
+
+class Product:
+    """Start with ``start``, wait with ``wait``; afterwards ``stop`` ends everything, whatever was started."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._stopping = threading.Event()
+        self._lock = StateDirectoryLock(settings.STATE_DIR)
+        self._host, self._port = host, port
+        self._door = Doorkeeper()
+        self._http: HttpServer | None = None
+        self._worker: EmbeddedWorker | None = None
+        self._scheduler: Scheduler | None = None
+        self._signals = 0
+        self.address = ""
+
+    def start(self, check: Callable[[], Any]) -> Administrator | None:
+        """
+        Bring everything up; return the administrator when this start made one.
+
+        Raises CannotStart where something has to be changed first, and Stopped when a signal came meanwhile.
+        """
+        self._open_door()
+        for step in (check, check_database, migrate, load_core_pack):
+            step()
+            self._go_on()
+        administrator = ensure_administrator()
+        problem = broker_problem()
+        if problem:
+            logger.warning(problem)
+        self._start_parts()
+        return administrator
+
+    def _open_door(self) -> None:
+        check_directories()
+        self._lock.take()
+        listener = listen(self._host, self._port)
+        self.address = local_url(self._host, listener.getsockname()[1])
+        if not settings.PUBLIC_API_URL_IS_SET:
+            settings.PUBLIC_API_URL = self.address
+        self._http = HttpServer(listener, self._door)
+        self._http.start()
+
+    def _start_parts(self) -> None:
+        from attune.asgi import application  # builds Django's handler, which is not needed before
+
+        self._worker = EmbeddedWorker(celery_app)
+        self._worker.start()
+        self._go_on()
+        self._scheduler = Scheduler()
+        self._scheduler.start()
+        self._door.application = application
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+
+    def wait(self) -> bool:
+        """Wait until somebody asks to stop, or a part has ended by itself; return whether it was asked for."""
+        while not self._stopping.wait(_LOOK_SECONDS):
+            ended = [
+                part for part in (self._http, self._worker, self._scheduler) if part is not None and not part.alive
+            ]
+            if ended:
+                logger.error("A part of the product ended by itself: %s", type(ended[0]).__name__)
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def signals_handled(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM ask to stop: the first kindly, the second at once, the third ends the process."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 2:
+            os._exit(1)
+        if number == signal.SIGINT:
+            settings.SHUTDOWN_GRACE_SECONDS = min(settings.SHUTDOWN_GRACE_SECONDS, CTRL_C_GRACE_SECONDS)
+        self._stopping.set()
+        if self._signals == 2 and self._worker is not None:
+            self._worker.ask_to_stop_now()
+
+    def stop(self) -> bool:
+        """End what was started, the worker first while the API still answers; return whether all of it ended."""
+        clean = True
+        if self._scheduler is not None:
+            self._scheduler.ask_to_stop()
+        if self._worker is not None:
+            self._worker.ask_to_stop()
+            patience = settings.SHUTDOWN_GRACE_SECONDS + settings.KILL_GRACE_SECONDS + _STOP_SLACK_SECONDS
+            clean &= self._worker.join(patience)
+        if self._scheduler is not None:
+            clean &= self._scheduler.join(_STOP_SLACK_SECONDS)
+        if self._http is not None:
+            self._http.stop()
+        connections.close_all()
+        self._lock.release()
+        return clean
+
+
+def migrate() -> None:
+    """Bring the tables up to date; several hosts that start at once do it one after the other."""
+    with _alone_in_the_database():
+        call_command("migrate", interactive=False, verbosity=0)
+
+
+@contextlib.contextmanager
+def _alone_in_the_database() -> Iterator[None]:
+    if connection.vendor != "postgresql":  # the lock of the state directory does it
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext('attune.migrate'))")
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(hashtext('attune.migrate'))")

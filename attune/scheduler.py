@@ -1,0 +1,56 @@
+"""The loop that finds what got lost and what has become due. Any number of them may run."""
+
+import logging
+import threading
+import time
+
+from django.conf import settings
+from django.db import close_old_connections, connection
+
+from apps.executions import sweep
+
+logger = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Turn the sweep every ATTUNE_SWEEP_SECONDS, and earlier when something becomes due earlier."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.run, name="scheduler", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        self._stop.set()
+
+    def join(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for its end; False when the time was up first."""
+        self._thread.join(timeout_seconds)
+        return not self.alive
+
+    def run(self) -> None:
+        """Turn until asked to stop, in the calling thread."""
+        try:
+            while not self._stop.wait(self.turn()):
+                pass
+        finally:
+            connection.close()
+
+    def turn(self) -> float:
+        """Sweep once; return the seconds until the next turn. A fault is logged and the next turn tries again."""
+        began = time.monotonic()
+        try:
+            close_old_connections()
+            sweep.sweep()
+            due_seconds = sweep.next_due()
+        except Exception:
+            logger.exception("A round of the scheduler failed; the next one tries again")
+            due_seconds = None
+        next_round = settings.SWEEP_SECONDS - (time.monotonic() - began)
+        return max(0.0, next_round if due_seconds is None else min(next_round, due_seconds))
