@@ -4,6 +4,7 @@ import sys
 from functools import cached_property
 from typing import Any
 
+import click
 from celery import Celery, signals
 
 from attune import broker
@@ -24,6 +25,11 @@ class Attune(Celery):
 app = Attune("attune")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# By name: models cannot be imported yet.
+app.steps["worker"].add("apps.workers.bootstep:AgentStep")
+app.user_options["worker"].add(
+    click.Option(["--name"], help="Unique name of this worker, ahead of ATTUNE_WORKER_NAME (default: the host's).")
+)
 
 
 @signals.setup_logging.connect

@@ -8,6 +8,8 @@ from typing import Any
 from celery import Celery
 from celery.worker import WorkController, state
 
+from apps.workers.agent import current_agent
+from apps.workers.bootstep import AgentStep
 from attune import broker
 from attune.worker import QUIET
 
@@ -27,10 +29,11 @@ class EmbeddedWorker:
     Celery keeps the wish to stop in a module variable, so there is one at a time per process.
     """
 
-    def __init__(self, app: Celery, *, name: str = "attune", slots: int | None = None) -> None:
+    def __init__(self, app: Celery, *, name: str | None = None, slots: int | None = None) -> None:
         self._app = app
         self._name = name
         self._slots = slots
+        self._controller: WorkController | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
@@ -38,42 +41,62 @@ class EmbeddedWorker:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def start(self, timeout_seconds: float | None = 60) -> None:
-        """Start it and return once it takes work. Raises WorkerFailed when it ends before that or takes too long."""
+    @property
+    def ready(self) -> bool:
+        """Whether it takes work."""
+        return self.alive and self._ready.is_set()
+
+    def start(self) -> None:
+        """Start it and return at once; it may have to wait for its name (``wait_ready``)."""
         state.should_stop = state.should_terminate = None
         self._thread.start()
+
+    def wait_ready(self, timeout_seconds: float = 60) -> None:
+        """Return once it takes work. Raises WorkerFailed when it ends before that, or takes too long."""
         self._ready.wait(timeout_seconds)
-        if not (self.alive and self._ready.is_set()):
+        if not self.ready:
             raise WorkerFailed
 
-    def ask_to_stop(self) -> None:
-        """Let it take no new work, wait for what runs as long as its grace allows, and end. Returns at once."""
-        state.should_stop = 0
+    def stop(self, *, grace_seconds: float | None = None, timeout_seconds: float | None = None) -> bool:
+        """
+        Let it take no new work, wait for what runs as long as the grace allows, stop the rest and end.
 
-    def ask_to_stop_now(self) -> None:
-        """The same without the grace."""
-        state.should_terminate = 0
-
-    def join(self, timeout_seconds: float | None = None) -> bool:
-        """Wait for its end; False when the time was up first."""
+        Cancels still reach it while it waits. Returns False when it has not ended after the timeout.
+        """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        self._call_off_start()
+        agent = current_agent()
+        if agent is not None:
+            agent.stop(grace_seconds)
+        state.should_stop = 0
         while self.alive and (deadline is None or time.monotonic() < deadline):
             # Celery's loop waits for messages once more after it has seen the wish to stop.
             broker.interrupt(self._app.connection_for_read())
             self._thread.join(_NUDGE_SECONDS)
         return not self.alive
 
+    def hurry(self) -> None:
+        """Let a stop wait no longer for what runs."""
+        agent = current_agent()
+        if agent is not None:
+            agent.hurry()
+
+    def _call_off_start(self) -> None:
+        for step in self._controller.steps if self._controller is not None else ():
+            if isinstance(step, AgentStep):
+                step.call_off()
+
     def _run(self) -> None:
         try:
-            controller = self._app.WorkController(
-                hostname=f"{self._name}@embedded",
+            self._controller = self._app.WorkController(
+                hostname=f"{self._name or 'attune'}@embedded",
+                name=self._name,
                 pool="threads",
                 concurrency=self._slots or self._app.conf.worker_concurrency,
                 ready_callback=self._note_ready,
                 **QUIET,
             )
-            self._controller: WorkController = controller
-            controller.start()
+            self._controller.start()
         except Exception:
             logger.exception("The worker ended with an error")
         finally:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
-from apps.identity.services import Administrator, ensure_administrator
+from apps.identity.services import Created, ensure_administrator
 from apps.packs.services import load_core_pack
 from attune.celery import app as celery_app
 from attune.embedded import EmbeddedWorker
@@ -48,9 +48,10 @@ class Product:
         self._worker: EmbeddedWorker | None = None
         self._scheduler: Scheduler | None = None
         self._signals = 0
+        self._grace_seconds: float = settings.SHUTDOWN_GRACE_SECONDS
         self.address = ""
 
-    def start(self, check: Callable[[], Any]) -> Administrator | None:
+    def start(self, check: Callable[[], Any]) -> Created | None:
         """
         Bring everything up; return the administrator when this start made one.
 
@@ -82,7 +83,6 @@ class Product:
 
         self._worker = EmbeddedWorker(celery_app)
         self._worker.start()
-        self._go_on()
         self._scheduler = Scheduler()
         self._scheduler.start()
         self._door.application = application
@@ -117,10 +117,10 @@ class Product:
         if self._signals > 2:
             os._exit(1)
         if number == signal.SIGINT:
-            settings.SHUTDOWN_GRACE_SECONDS = min(settings.SHUTDOWN_GRACE_SECONDS, CTRL_C_GRACE_SECONDS)
+            self._grace_seconds = min(settings.SHUTDOWN_GRACE_SECONDS, CTRL_C_GRACE_SECONDS)
         self._stopping.set()
         if self._signals == 2 and self._worker is not None:
-            self._worker.ask_to_stop_now()
+            self._worker.hurry()
 
     def stop(self) -> bool:
         """End what was started, the worker first while the API still answers; return whether all of it ended."""
@@ -128,9 +128,7 @@ class Product:
         if self._scheduler is not None:
             self._scheduler.ask_to_stop()
         if self._worker is not None:
-            self._worker.ask_to_stop()
-            patience = settings.SHUTDOWN_GRACE_SECONDS + settings.KILL_GRACE_SECONDS + _STOP_SLACK_SECONDS
-            clean &= self._worker.join(patience)
+            clean &= self._worker.stop(grace_seconds=self._grace_seconds, timeout_seconds=self._patience_seconds())
         if self._scheduler is not None:
             clean &= self._scheduler.join(_STOP_SLACK_SECONDS)
         if self._http is not None:
@@ -138,6 +136,9 @@ class Product:
         connections.close_all()
         self._lock.release()
         return clean
+
+    def _patience_seconds(self) -> float:
+        return self._grace_seconds + 2 * settings.KILL_GRACE_SECONDS + _STOP_SLACK_SECONDS
 
 
 def migrate() -> None:

@@ -41,6 +41,7 @@ class AgentStep(bootsteps.StartStopStep):
         self._name = name or settings.WORKER_NAME
         self._exit_code = 0
         self._signals = 0
+        self._called_off = threading.Event()
         self._agent: WorkerAgent | None = None
         # Two workers on one host must not share a mailbox for remote control.
         parent.hostname = f"{self._name}@{str(parent.hostname).rpartition('@')[2]}"
@@ -56,7 +57,7 @@ class AgentStep(bootsteps.StartStopStep):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
         try:
-            self._agent.start(called_off=lambda: self._signals > 0)
+            self._agent.start(called_off=self._called_off.is_set)
         except NameTaken as error:
             logger.info("%s", error)
             raise SystemExit(0) from None
@@ -70,8 +71,13 @@ class AgentStep(bootsteps.StartStopStep):
         if self._agent is not None:
             self._agent.stop(0)
 
+    def call_off(self) -> None:
+        """End a start that still waits for the worker's name. Elsewhere it has no effect."""
+        self._called_off.set()
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._signals += 1
+        self._called_off.set()
         if self._signals == 1:
             threading.Thread(target=self._stop_in_order, name="agent_stop", daemon=True).start()
         elif self._agent is not None:

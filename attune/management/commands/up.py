@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
-from apps.identity.services import Administrator
+from apps.identity.services import Created
 from attune.product import Product, Stopped
 
 
@@ -62,7 +62,7 @@ class Command(BaseCommand):
         self.stdout.write("Attune has stopped.")
 
 
-def welcome(address: str, administrator: Administrator | None) -> str:
+def welcome(address: str, administrator: Created | None) -> str:
     """Return what is said once everything is up: where things are and what to try next."""
     stack = "PostgreSQL" if connection.vendor == "postgresql" else f"SQLite in {settings.STATE_DIR}"
     login = administrator.login if administrator else (settings.ADMIN_LOGIN or "admin")
@@ -74,7 +74,7 @@ def welcome(address: str, administrator: Administrator | None) -> str:
         f"  Admin   {address}/admin/",
         "",
     ]
-    if administrator and administrator.password:
+    if administrator and administrator.password != settings.ADMIN_PASSWORD:
         lines += [
             f"Sign in as {administrator.login} with the password {administrator.password}",
             "It is shown this once and kept nowhere.",

@@ -33,9 +33,9 @@ def app() -> Iterator[Celery]:
 def worker(app: Celery) -> Iterator[EmbeddedWorker]:
     worker = EmbeddedWorker(app, slots=2)
     worker.start()
+    worker.wait_ready()
     yield worker
-    worker.ask_to_stop()
-    assert worker.join(10)
+    assert worker.stop(timeout_seconds=10)
 
 
 def test_task_runs_at_once(app: Celery, worker: EmbeddedWorker) -> None:
@@ -56,11 +56,11 @@ def test_remote_control_answers(app: Celery, worker: EmbeddedWorker) -> None:
 def test_idle_worker_stops_within_milliseconds(app: Celery) -> None:
     worker = EmbeddedWorker(app)
     worker.start()
+    worker.wait_ready()
     began = time.monotonic()
 
-    worker.ask_to_stop()
+    assert worker.stop(timeout_seconds=5)
 
-    assert worker.join(5)
     assert time.monotonic() - began < 1
 
 
@@ -68,5 +68,5 @@ def test_worker_can_be_started_after_another_one(app: Celery) -> None:
     for _ in range(2):
         worker = EmbeddedWorker(app)
         worker.start()
-        worker.ask_to_stop()
-        assert worker.join(5)
+        worker.wait_ready()
+        assert worker.stop(timeout_seconds=5)
