@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from apps.workers import history, holder, lease, registration
 from apps.workers.lease import Claimant, Held, Lease, Renewal, Times, boottime
 from apps.workers.models import Worker
-from apps.workers.run_registry import RunRegistry, StopReason
+from apps.workers.runs import RunRegistry, StopReason
 from apps.workers.signals import lease_renewed, worker_available, worker_draining
 
 logger = logging.getLogger(__name__)

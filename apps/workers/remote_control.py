@@ -6,7 +6,7 @@ from typing import Any
 from celery import current_app
 from celery.worker.control import control_command
 
-from apps.workers.run_registry import StopReason
+from apps.workers.runs import StopReason
 
 logger = logging.getLogger(__name__)
 
