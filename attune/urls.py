@@ -1,5 +1,34 @@
 """Every route of the product."""
 
-from django.urls import URLPattern, URLResolver
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.core.api.handler import InternalError, body_of
+from apps.core.errors import BadRequest
+from attune import health, openapi
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include(health.urlpatterns)),
+    path("", include("attune.api_urls")),
+    path("", include(openapi.urlpatterns)),
+    path("admin/", admin.site.urls),
+]
+
+
+def unknown_path(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 404 with an empty body (api.md 1.1)."""
+    return HttpResponse(status=404)
+
+
+def unreadable(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return JsonResponse(body_of(BadRequest("The request cannot be read")), status=400)
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(body_of(InternalError()), status=500)
+
+
+handler404 = unknown_path
+handler400 = unreadable
+handler500 = failed

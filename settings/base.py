@@ -41,6 +41,7 @@ ALLOW_SELF_REGISTRATION: bool = env.read("ATTUNE_ALLOW_SELF_REGISTRATION")
 ADMIN_LOGIN: str | None = env.read("ATTUNE_ADMIN_LOGIN")
 SEED_IDENTITIES: list[dict[str, Any]] = env.read("ATTUNE_SEED_IDENTITIES")
 ADMIN_PASSWORD: str | None = env.read("ATTUNE_ADMIN_PASSWORD")
+ARGON2_PARAMETERS: dict[str, int] = {}  # the library's defaults
 TRUSTED_PROXIES: list[str] = env.read("ATTUNE_TRUSTED_PROXIES")
 METRICS_TOKEN: str | None = env.read("ATTUNE_METRICS_TOKEN")
 
@@ -97,9 +98,11 @@ INSTALLED_APPS = [
     "apps.executions",
 ]
 MIDDLEWARE = [
+    "apps.core.api.middleware.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "apps.core.api.middleware.CookieOrigin",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -111,6 +114,11 @@ ROOT_URLCONF = "attune.urls"
 WSGI_APPLICATION = "attune.wsgi.application"
 ASGI_APPLICATION = "attune.asgi.application"
 AUTH_USER_MODEL = "identity.Identity"
+AUTHENTICATION_BACKENDS = ["apps.identity.backends.PasswordBackend"]  # the console's login page
+LOGIN_URL = "/admin/login/"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -141,6 +149,7 @@ CORS_ALLOWED_ORIGINS: list[str] = env.read("ATTUNE_CORS_ORIGINS") or [
     f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 3001, 5173, 8080)
 ]
 CORS_ALLOW_CREDENTIALS = True
+CORS_EXPOSE_HEADERS = ["x-request-id", "idempotent-replayed", "retry-after", "content-disposition", "content-range"]
 CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 CORS_ALLOW_HEADERS = [
     "authorization", "content-type", "accept", "idempotency-key", "last-event-id", "range", "x-request-id",
@@ -197,12 +206,39 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout"
 
 # --- REST -------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.identity.authentication.TokenAuthentication",
+        "apps.identity.authentication.BrowserAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["apps.identity.permissions.ClassifiedPermission"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "apps.core.api.renderers.BrowsableRenderer",
+    ],
+    "DEFAULT_PARSER_CLASSES": ["apps.core.api.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.core.api.renderers.LenientNegotiation",
+    "DEFAULT_SCHEMA_CLASS": "apps.core.api.schema.AttuneSchema",
+    "EXCEPTION_HANDLER": "apps.core.api.handler.answer",
+    "URL_FORMAT_OVERRIDE": None,  # ?format= belongs to the endpoints (exports)
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "TEST_REQUEST_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "rest_framework.renderers.MultiPartRenderer",
+    ],
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Attune",
+    "DESCRIPTION": "Runs automation: an event arrives, a rule matches, an action runs, its result is kept.",
     "VERSION": ATTUNE_VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "deepLinking": True, "displayOperationId": False},
+    "SCHEMA_PATH_PREFIX": r"/(api/v1|auth)",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "apps.core.api.schema.describe_errors",
+    ],
 }

@@ -155,6 +155,17 @@ def origins(value: str) -> list[str]:
     return found
 
 
+def seed_identities(value: str) -> list[dict[str, Any]]:
+    """``[{"login": "anna", "password": "...", "permission_sets": ["core.admin"]}]``"""
+    found = json_list(value)
+    for entry in found:
+        texts = all(isinstance(entry.get(name), str) for name in ("login", "password"))
+        sets = entry.get("permission_sets", [])
+        if not texts or not isinstance(sets, list) or not all(isinstance(ref, str) for ref in sets):
+            raise ValueError("must be a JSON list of objects with login, password and perhaps permission_sets")
+    return found
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         try:
@@ -211,7 +222,7 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_ENCRYPTION_KEY", parse=secret, default=None, default_text="made at first boot", meaning="encrypts secrets; 32 characters or more, the same on every host"),
     _V(name="ATTUNE_ADMIN_LOGIN", parse=sized_text(3, 255), default=None, default_text="admin", meaning="administrator made at first start"),
     _V(name="ATTUNE_ADMIN_PASSWORD", parse=sized_text(8, 128), default=None, default_text="random, printed once", meaning="that administrator's password"),
-    _V(name="ATTUNE_SEED_IDENTITIES", parse=json_list, default=[], default_text="none", meaning="JSON list of {login, password, permission_sets?}, made when absent"),
+    _V(name="ATTUNE_SEED_IDENTITIES", parse=seed_identities, default=[], default_text="none", meaning="JSON list of {login, password, permission_sets?}, made when absent"),
     _V(name="ATTUNE_ALLOW_SELF_REGISTRATION", parse=boolean, default=False, meaning="anybody may register; new identities hold no rights"),
     # The worker (execution.md section 21).
     _V(name="ATTUNE_WORKER_NAME", parse=text, default=socket.gethostname(), default_text="host name", meaning="unique name of this worker"),

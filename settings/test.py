@@ -30,7 +30,7 @@ from settings.base import *  # noqa: E402, F403  # after the environment is the 
 from settings.base import DATABASES, STATE_DIR  # noqa: E402  # named, so that the checker sees them
 from settings.logs import logging_config  # noqa: E402  # the same
 
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+ARGON2_PARAMETERS = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {"NAME": str(Path(STATE_DIR) / "test.sqlite3")}
 LOGGING = logging_config("info", terminal=True)

@@ -53,6 +53,12 @@ class Unauthorized(AttuneError):
     status, code = 401, "UNAUTHORIZED"
 
 
+class GateError(Unauthorized):
+    """Missing authentication token"""
+
+    # The gate alone nests its error: {"error": {"code": 401, "message": ...}} (api.md 1.2).
+
+
 class Forbidden(AttuneError):
     """Not allowed"""
 

@@ -116,3 +116,19 @@ class IdempotencyRecord(Row):
 
     def __str__(self) -> str:
         return f"{self.scope} {self.key}"
+
+
+class SignInFailures(Row):
+    """Failed attempts to sign in with one login from one address; short-lived."""
+
+    key = Text(max_length=64, unique=True)  # a hash of both
+    failures = models.IntegerField()
+    since = models.DateTimeField()
+
+    class Meta:
+        db_table = "sign_in_failures"
+        verbose_name_plural = "sign-in failures"
+        indexes = (models.Index(fields=["since"], name="sign_in_failures_since"),)  # deleting old ones
+
+    def __str__(self) -> str:
+        return f"{self.failures} since {self.since}"

@@ -1,0 +1,72 @@
+"""
+Who asks: the caller of a request, made of a verified token or a browser's session.
+
+Views have it as ``self.caller`` (``request.auth``); services take ``caller.identity`` or the caller itself::
+
+    caller.require("actions:execute", action)       # Forbidden without it
+    if caller.allows("executions:read"): ...
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from apps.core.errors import Forbidden
+from apps.identity import grants
+from apps.identity.models import Identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """A verified caller. ``holder`` is None for worker tokens, which act for no identity."""
+
+    holder: Identity | None
+    token_type: str
+    login: str
+    # Execution tokens: whose they are, and what they may.
+    execution_id: int | None = None
+    action_ref: str | None = None
+    permission_set_refs: tuple[str, ...] = ()
+    epoch: int | None = None
+    # Sensor tokens: the triggers they may post for; worker tokens: the worker.
+    trigger_types: tuple[str, ...] = ()
+    worker_id: int | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The identity it acts for. Raises Forbidden for a token that acts for none."""
+        if self.holder is None:
+            raise Forbidden(f"A {self.token_type} token acts for no identity")
+        return self.holder
+
+    @property
+    def identity_id(self) -> int | None:
+        return None if self.holder is None else self.holder.pk
+
+    @property
+    def is_execution(self) -> bool:
+        return self.token_type == "execution"
+
+    @property
+    def subject(self) -> str:
+        """One text per caller: keeps idempotency keys of callers apart."""
+        own = self.execution_id or self.worker_id or self.identity_id
+        return f"{self.token_type}:{own}"
+
+    @cached_property
+    def is_admin(self) -> bool:
+        """Whether ``core.admin`` is among what the caller holds; asks the database once."""
+        return grants.holds_admin(self.token_type, self.holder, self.permission_set_refs)
+
+    def allows(self, grant: str, row: object = None) -> bool:
+        """Whether the caller may do ``resource:action`` (on the row)."""
+        return grants.allows(self, grant, row)
+
+    def require(self, grant: str, row: object = None) -> None:
+        """Raise Forbidden unless ``allows``."""
+        if not self.allows(grant, row):
+            raise Forbidden(f"Insufficient permissions: {grant}")
+
+    def require_type(self, *token_types: str) -> None:
+        """Raise Forbidden unless the token is of one of these types."""
+        if self.token_type not in token_types:
+            raise Forbidden(f"A {self.token_type} token is not admitted here")

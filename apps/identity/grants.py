@@ -1,0 +1,75 @@
+"""
+Who may do what. Until permission sets are read grant by grant there is one rule: whoever holds ``core.admin`` may.
+
+``allows`` is the one place that decides; everything else asks it.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from apps.core.errors import Forbidden
+from apps.identity.models import ADMIN_SET_REF, Identity, PermissionAssignment, PermissionSet
+
+if TYPE_CHECKING:
+    from apps.identity.callers import Caller
+
+STANDARD = "standard"  # a pseudo set, valid wherever refs of permission sets are listed
+
+
+def allows(caller: "Caller", grant: str, row: object = None) -> bool:
+    """Whether the caller may do ``resource:action`` on the row (or on none in particular)."""
+    return caller.is_admin
+
+
+def holds_admin(token_type: str, holder: Identity | None, set_refs: Iterable[str]) -> bool:
+    """
+    Whether a token of this type, of this identity, naming these sets, holds ``core.admin``.
+
+    An execution token's rights come from the sets it names, never from its identity. Raises Forbidden when one of
+    them does not exist.
+    """
+    if token_type == "execution":
+        return ADMIN_SET_REF in existing_sets(set_refs)
+    if token_type != "access" or holder is None:
+        return False
+    # The authentication asks it along with the identity.
+    known = getattr(holder, "holds_admin", None)
+    return holds_set(holder, ADMIN_SET_REF) if known is None else bool(known)
+
+
+def existing_sets(set_refs: Iterable[str]) -> frozenset[str]:
+    """Return the refs. Raises Forbidden naming all that do not exist; ``standard`` always does."""
+    named = frozenset(set_refs) - {STANDARD}
+    if not named:
+        return named
+    found = frozenset(PermissionSet.objects.filter(ref__in=named).values_list("ref", flat=True))
+    if missing := sorted(named - found):
+        raise Forbidden(f"Permission sets do not exist: {', '.join(missing)}")
+    return named
+
+
+def holds_set(identity: Identity, ref: str) -> bool:
+    return PermissionAssignment.objects.filter(identity=identity, permset__ref=ref).exists()
+
+
+def sets_of(caller: "Caller") -> list[PermissionSet]:
+    """Return the sets whose grants count for the caller, by ref: none unless ``core.admin`` is among them."""
+    if not caller.is_admin:
+        return []
+    if caller.is_execution:
+        return list(PermissionSet.objects.filter(ref__in=caller.permission_set_refs).order_by("ref"))
+    return assigned_sets(caller.identity)
+
+
+def assigned_sets(identity: Identity) -> list[PermissionSet]:
+    """Return the permission sets that the identity holds, by ref."""
+    return list(PermissionSet.objects.filter(assignments__identity=identity).order_by("ref"))
+
+
+def effective_permissions(sets: Iterable[PermissionSet]) -> list[dict[str, Any]]:
+    """Return ``[{"resource", "actions"}]`` of all grants of the sets together, sorted."""
+    actions_of: dict[str, set[str]] = {}
+    for held in sets:
+        for grant in held.grants or ():
+            actions_of.setdefault(grant["resource"], set()).update(grant.get("actions") or ())
+    return [{"resource": resource, "actions": sorted(actions)} for resource, actions in sorted(actions_of.items())]

@@ -1,0 +1,32 @@
+"""The one permission class: it reads a view's classification and asks the caller (auth.md section 5)."""
+
+from typing import Any
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from apps.core.api.grants import Mode
+from apps.core.errors import Forbidden, GateError
+from apps.identity.callers import Caller
+
+USUAL = frozenset({"access", "execution"})
+
+
+class ClassifiedPermission(BasePermission):
+    """Admits what a view's ``grants`` say; a method the view does not have passes on to its 405."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        classification = view.classification()
+        if classification is not None and classification.mode is Mode.PUBLIC:
+            return True
+        caller = request.auth
+        if not isinstance(caller, Caller):
+            raise GateError
+        if caller.token_type not in view.token_types.get(view.operation, USUAL):
+            raise Forbidden(f"A {caller.token_type} token is not admitted here")
+        if classification is None or classification.mode is not Mode.REQUIRED:
+            return True
+        if not caller.allows(classification.grant):
+            view.before_denial()
+            raise Forbidden(f"Insufficient permissions: {classification.grant}")
+        return True
