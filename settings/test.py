@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-STACK = ("DATABASE_URL", "CELERY_BROKER_URL")
 for _name in [name for name in os.environ if name.startswith("ATTUNE_")]:
     del os.environ[_name]
 
@@ -24,7 +23,16 @@ def _own_state_dir() -> str:
     return directory
 
 
+def _own_redis_database() -> None:
+    """Tests run side by side must not take each other's messages: each process of pytest-xdist has its own number."""
+    url, number = os.environ.get("CELERY_BROKER_URL", ""), os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if url.startswith("redis") and number:
+        server, _, database = url.rpartition("/")
+        os.environ["CELERY_BROKER_URL"] = f"{server}/{(int(database or 0) + int(number)) % 16}"
+
+
 os.environ["ATTUNE_STATE_DIR"] = _own_state_dir()
+_own_redis_database()
 
 from settings.base import *  # noqa: E402, F403  # after the environment is the tests' own
 from settings.base import DATABASES, STATE_DIR  # noqa: E402  # named, so that the checker sees them

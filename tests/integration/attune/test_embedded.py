@@ -11,6 +11,9 @@ from celery import Celery, shared_task
 from attune import broker
 from attune.embedded import EmbeddedWorker
 
+# CELERY_BROKER_URL would take the place of the broker named here.
+pytestmark = pytest.mark.sqlite
+
 RAN = threading.Semaphore(0)
 
 
