@@ -17,7 +17,8 @@ from apps.packs.models import Pack
 from apps.packs.services import pack_directory
 from apps.workers.agent import WorkerAgent
 from apps.workers.environments import ready_environment
-from apps.workers.jobs import Job
+from apps.workers.fitness import read_capabilities
+from apps.workers.job_spec import Job
 from apps.workers.specs import runtime_spec
 
 TOKEN_MARGIN_SECONDS = 60  # beyond the time limit of the process (auth.md 2.1)
@@ -49,7 +50,7 @@ def job_of(execution: Execution, agent: WorkerAgent) -> Job:
         is_adhoc=action.is_adhoc,
         entrypoint=action.entrypoint,
         runtime=spec,
-        available_runtimes=agent.runtime_names(),
+        available_runtimes=tuple(read_capabilities(agent.offers())[0]),
         pack_dir=pack_dir,
         env_dir=_environment(pack, action, spec, pack_dir),
         parameters=fill_defaults(action.param_schema, parameters_of(execution.config, action.param_schema)),

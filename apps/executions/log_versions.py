@@ -10,7 +10,7 @@ from django.db import connection
 from apps.actions.models import ArtifactRetentionPolicy
 from apps.core import clock
 from apps.executions.models import Artifact, ArtifactType, ArtifactVersion, Execution, OwnerType
-from apps.workers.results import preview_of_file
+from apps.workers.results import PREVIEW_CHARACTERS, decode
 
 STREAMS = ("stdout", "stderr")
 CONTENT_TYPE = "text/plain; charset=utf-8"
@@ -38,10 +38,12 @@ def keys_of_logs_on_disk(execution_id: int) -> dict[str, Any]:
     for stream in STREAMS:
         path = log_directory(execution_id) / f"{stream}.log"
         try:
-            preview = preview_of_file(path)
+            with path.open("rb") as log:
+                head = log.read(4 * PREVIEW_CHARACTERS + 4)
         except OSError:
             continue
-        keys[stream] = preview
+        text = decode(head)
+        keys[stream] = text if len(text) <= PREVIEW_CHARACTERS else text[:PREVIEW_CHARACTERS] + "..."
         keys[f"{stream}_log"] = str(path)
     return keys
 

@@ -12,6 +12,7 @@ from apps.actions.models import Action
 from apps.core import clock
 from apps.core.errors import ValidationFailed
 from apps.core.schemas import fill_defaults, violations
+from apps.executions.alarm import alarm_on_commit
 from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.errors import ParentFinished
@@ -110,7 +111,10 @@ def request_execution(request: ExecutionRequest) -> Execution:
 
 def store(execution: Execution, *, action: Action | None, actor: str, reason: str | None = None) -> Execution:
     """Write a new execution that is filled in, with its first history row, and put it in line when its time is now."""
-    if not execution.held and (execution.not_before is None or execution.not_before <= clock.now()):
+    wait_seconds = (execution.not_before - clock.now()).total_seconds() if execution.not_before is not None else 0.0
+    if wait_seconds > 0:
+        alarm_on_commit(wait_seconds)
+    elif not execution.held:
         execution.demand_id = demand_id(requirements_of(action, execution))
     execution.save(force_insert=True)
     record_created([execution], actor=actor, reason=reason)

@@ -26,7 +26,8 @@ from apps.executions.retries import repeat_after_end
 from apps.executions.states import Status
 from apps.executions.transitions import Step, transition
 from apps.workers.agent import WorkerAgent
-from apps.workers.jobs import JobReport, RunControl, run_job
+from apps.workers.job_spec import JobReport
+from apps.workers.jobs import RunControl, run_job
 from apps.workers.models import WorkerLease
 
 logger = logging.getLogger(__name__)

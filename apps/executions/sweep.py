@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import F, Min, Q
+from django.db.models import DateTimeField, F, Min, Q
 from django.db.models.functions import Coalesce, Now
 
 from apps.actions.models import Action
@@ -136,7 +136,7 @@ def fail_unclaimed() -> int:
     limit = settings.PICKUP_TIMEOUT_SECONDS
     now = clock.now()
     late = Execution.objects.filter(status=Status.SCHEDULED, workflow_def__isnull=True).annotate(
-        since=Coalesce("scheduled_at", "updated")
+        since=Coalesce("scheduled_at", "updated", output_field=DateTimeField())
     )
     late = late.filter(since__lt=now - timedelta(seconds=limit))
     failed = 0
