@@ -41,7 +41,7 @@ ALLOW_SELF_REGISTRATION: bool = env.read("ATTUNE_ALLOW_SELF_REGISTRATION")
 ADMIN_LOGIN: str | None = env.read("ATTUNE_ADMIN_LOGIN")
 SEED_IDENTITIES: list[dict[str, Any]] = env.read("ATTUNE_SEED_IDENTITIES")
 ADMIN_PASSWORD: str | None = env.read("ATTUNE_ADMIN_PASSWORD")
-ARGON2_PARAMETERS: dict[str, int] = {}  # the library's defaults
+ARGON2_PARAMETERS: dict[str, Any] = {}  # the library's defaults
 TRUSTED_PROXIES: list[str] = env.read("ATTUNE_TRUSTED_PROXIES")
 METRICS_TOKEN: str | None = env.read("ATTUNE_METRICS_TOKEN")
 

@@ -1,0 +1,211 @@
+"""The list of executions, the page of one, and the verbs on both."""
+
+import uuid
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+
+from apps.actions.models import Action
+from apps.core import markup
+from apps.core.admin import MachineRows, as_badge, as_time, linked_filter
+from apps.executions.admin.page import MODEL, execution_page
+from apps.executions.admin.run import RunForm, run_action
+from apps.executions.admin.verbs import VERBS
+from apps.executions.models import Execution
+from apps.packs.models import Pack
+
+MATCHED_ACTIONS = 50  # a search for a word that more actions contain is too wide to be of use
+
+
+class CreatedFilter(admin.SimpleListFilter):
+    title = "created"
+    parameter_name = "since"
+    HOURS = {"1h": ("Last hour", 1), "24h": ("Last 24 hours", 24), "7d": ("Last 7 days", 24 * 7)}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(key, label) for key, (label, _hours) in self.HOURS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
+        if self.value() not in self.HOURS:
+            return queryset
+        return queryset.filter(created__gte=timezone.now() - timedelta(hours=self.HOURS[str(self.value())][1]))
+
+
+class PackFilter(admin.SimpleListFilter):
+    title = "pack"
+    parameter_name = "pack_ref"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(ref, ref) for ref in Pack.objects.order_by("ref").values_list("ref", flat=True)[:200]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
+        return queryset.filter(pack_ref=self.value()) if self.value() else queryset
+
+
+@admin.register(Execution)
+class ExecutionAdmin(MachineRows):
+    list_display = ("name", as_badge("status"), "asked_by", "on_worker", as_time("created"), "duration", "exit")
+    list_display_links = None  # the first column holds the links
+    list_filter = (
+        "status",
+        CreatedFilter,
+        PackFilter,
+        "worker",
+        linked_filter("action_ref", "action"),
+        linked_filter("executor", "identity"),
+        linked_filter("parent", "parent"),
+        linked_filter("correlation_id", "correlation"),
+    )
+    list_select_related = ("worker", "executor")
+    list_defer = ("config", "env_vars", "result", "limits", "workflow_task")
+    ordering = ("-created", "-id")
+    search_fields = ("id",)  # how it searches stands below
+    search_help_text = "Id, action ref, or a part of it"
+    actions = ("cancel_selected", "force_close_selected", "retry_selected")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Execution], search_term: str
+    ) -> tuple[QuerySet[Execution], bool]:
+        """Look things up by their indexes: a row's text is never scanned."""
+        term = search_term.strip().removeprefix("#")
+        if not term:
+            return queryset, False
+        if term.isdigit():
+            return queryset.filter(pk=term) if len(term) < 19 else queryset.none(), False
+        try:
+            return queryset.filter(correlation_id=uuid.UUID(term)), False
+        except ValueError:
+            pass  # no UUID
+        known = Action.objects.filter(ref__icontains=term).order_by("ref").values_list("ref", flat=True)
+        refs = {term, *known[:MATCHED_ACTIONS]}
+        return queryset.filter(action_ref__in=refs), False
+
+    @display(description="Execution")
+    def name(self, execution: Execution) -> SafeString:
+        return format_html(
+            '<a class="at-strong" href="{}">{}</a> <span class="at-muted at-number">#{}</span>',
+            markup.page_of(MODEL, execution.pk), execution.action_ref, execution.pk,
+        )  # fmt: skip
+
+    @display(description="Asked for by")
+    def asked_by(self, execution: Execution) -> SafeString:
+        return markup.row_link("identity_identity", execution.executor_id, execution.executor)
+
+    @display(description="Worker")
+    def on_worker(self, execution: Execution) -> SafeString:
+        return markup.row_link("workers_worker", execution.worker_id, execution.worker)
+
+    @display(description="Ran for")
+    def duration(self, execution: Execution) -> SafeString:
+        if execution.duration_ms is None and execution.started_at and not execution.is_finished:
+            running = (timezone.now() - execution.started_at).total_seconds()
+            return format_html('<span class="at-muted at-number">{} so far</span>', markup.seconds_text(running))
+        return markup.milliseconds(execution.duration_ms)
+
+    @display(description="Exit")
+    def exit(self, execution: Execution) -> SafeString:
+        return markup.EMPTY if execution.exit_code is None else format_html("{}", execution.exit_code)
+
+    # --- Pages of our own ---------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        protect = self.admin_site.admin_view
+        verbs = [
+            path(f"<int:execution_id>/{name}/", protect(partial(self.verb_view, name=name)), name=f"{MODEL}_{name}")
+            for name in VERBS
+        ]
+        return [
+            path("run/<int:action_id>/", protect(self.run_view), name=f"{MODEL}_run"),
+            path("<int:execution_id>/live/", protect(self.live_view), name=f"{MODEL}_live"),
+            *verbs,
+            *super().get_urls(),
+        ]
+
+    def _execution(self, execution_id: int) -> Execution | None:
+        rows = Execution.objects.select_related("worker", "executor", "cancelled_by", "action")
+        return rows.filter(pk=execution_id).first()
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The page of one execution; there is nothing to save on it."""
+        execution = self._execution(int(object_id)) if object_id.isdigit() and len(object_id) < 19 else None
+        if execution is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        return self.page(
+            request, "admin/executions/execution/page.html", str(execution),
+            original=execution, **execution_page(execution),
+        )  # fmt: skip
+
+    def live_view(self, request: HttpRequest, execution_id: int) -> HttpResponse:
+        """The page's body alone, fetched anew while the execution goes on."""
+        execution = self._execution(execution_id)
+        if execution is None:  # retention, or a delete of its rows; the page stays as it is
+            return HttpResponse(status=204)
+        context = execution_page(execution)
+        return TemplateResponse(request, "admin/executions/execution/live.html", context)
+
+    def verb_view(self, request: HttpRequest, execution_id: int, name: str) -> HttpResponse:
+        verb, execution = VERBS[name], self._execution(execution_id)
+        if execution is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(execution_id))
+
+        def call(row: Execution, reason: str) -> Execution:
+            return verb.call(row.pk, request.user, reason)
+
+        return self.confirm(
+            request, [execution], title=f"{verb.label} {execution}", sentence=verb.sentence, button=verb.label,
+            danger=verb.danger, verb=call, back=reverse(f"admin:{MODEL}_change", args=[execution_id]),
+            then=lambda row: reverse(f"admin:{MODEL}_change", args=[row.pk]),
+        )  # fmt: skip
+
+    def run_view(self, request: HttpRequest, action_id: int) -> HttpResponse:
+        """The form that runs an action."""
+        chosen = Action.objects.select_related("pack", "runtime").filter(pk=action_id).first()
+        if chosen is None:
+            self.message_user(request, "This action no longer exists.", messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:actions_action_changelist"))
+        earlier = None
+        if (number := request.GET.get("from", "")).isdigit():
+            earlier = Execution.objects.filter(pk=number, action=chosen).first()
+        form = RunForm(request.POST or None, action=chosen, earlier=earlier)
+        if form.is_valid() and (execution := run_action(form, request.user)) is not None:
+            self.message_user(request, f"{execution} was asked for.")
+            return HttpResponseRedirect(reverse(f"admin:{MODEL}_change", args=[execution.pk]))
+        return self.page(
+            request, "admin/executions/execution/run.html", f"Run {chosen.ref}",
+            action=chosen, form=form, earlier=earlier, back=reverse("admin:actions_action_change", args=[chosen.pk]),
+        )  # fmt: skip
+
+    # --- Actions of the list ------------------------------------------------------------------------------------
+
+    def _selected(self, request: HttpRequest, rows: QuerySet[Execution], name: str, action_name: str) -> HttpResponse:
+        verb = VERBS[name]
+        chosen = rows.select_related(None).defer(*self.list_defer)
+        return self.confirm_selected(
+            request, chosen, action_name, title=f"{verb.label} {len(chosen)} executions", sentence=verb.sentence,
+            button=verb.label, danger=verb.danger,
+            verb=lambda row, reason: verb.call(row.pk, request.user, reason),
+        )  # fmt: skip
+
+    @action(description="Cancel")
+    def cancel_selected(self, request: HttpRequest, rows: QuerySet[Execution]) -> HttpResponse:
+        return self._selected(request, rows, "cancel", "cancel_selected")
+
+    @action(description="Force-close")
+    def force_close_selected(self, request: HttpRequest, rows: QuerySet[Execution]) -> HttpResponse:
+        return self._selected(request, rows, "force-close", "force_close_selected")
+
+    @action(description="Retry")
+    def retry_selected(self, request: HttpRequest, rows: QuerySet[Execution]) -> HttpResponse:
+        return self._selected(request, rows, "retry", "retry_selected")

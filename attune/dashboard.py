@@ -1,0 +1,90 @@
+"""The numbers of the console's first page; every query is bounded, whatever the tables hold."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from apps.core.admin import COUNT_LIMIT
+from apps.executions.dispatch import active_counts
+from apps.executions.models import Execution
+from apps.executions.offers import read_offers
+from apps.executions.states import PENDING, TERMINAL, Status
+from apps.workers.health import health_state
+from apps.workers.models import EnvironmentStatus, PackEnvironment, Worker
+
+WINDOW = 1000  # the newest executions that "recently" means, as in GET /executions/stats
+TROUBLE = (Status.FAILED, Status.TIMEOUT, Status.ABANDONED)
+SHOWN_WORKERS = 20
+LIGHT = ("id", "action_ref", "status", "created", "duration_ms", "exit_code", "worker__name", "worker_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """How many of the newest executions have one status."""
+
+    status: str
+    count: int
+    percent: float
+
+
+def _newest(rows: "QuerySet[Execution]", count: int) -> list[Execution]:
+    return list(rows.select_related("worker").only(*LIGHT).order_by("-created", "-id")[:count])
+
+
+def _counted(rows: "QuerySet[Any]") -> str:
+    count = rows.order_by().values("pk")[: COUNT_LIMIT + 1].count()
+    return f"{COUNT_LIMIT:,}+" if count > COUNT_LIMIT else f"{count:,}"
+
+
+def _shares() -> list[Share]:
+    newest = Counter(Execution.objects.order_by("-created", "-id").values_list("status", flat=True)[:WINDOW])
+    total = sum(newest.values()) or 1
+    return [
+        Share(status=status, count=newest[status], percent=100 * newest[status] / total)
+        for status in Status
+        if newest[status]
+    ]
+
+
+def _trouble(count: int) -> list[Execution]:
+    """Return the newest that went wrong; one query per status, because each has its index and a mix has none."""
+    found = [row for status in TROUBLE for row in _newest(Execution.objects.filter(status=status), count)]
+    return sorted(found, key=lambda row: (row.created, row.pk), reverse=True)[:count]
+
+
+def _workers() -> list[dict[str, Any]]:
+    running = active_counts()
+    slots = {offer.worker_id: offer.slots for offer in read_offers()}
+    return [
+        {
+            "worker": worker,
+            "health": health_state(worker, total_active=running[worker.pk]),
+            "running": running[worker.pk],
+            "slots": slots.get(worker.pk, 0),
+        }
+        for worker in Worker.objects.order_by("name")[:SHOWN_WORKERS]
+    ]
+
+
+def overview() -> dict[str, Any]:
+    """Return what the first page shows."""
+    shares = _shares()
+    ended = {share.status: share.count for share in shares if share.status in TERMINAL}
+    oldest = Execution.objects.filter(status=Status.REQUESTED).order_by("created", "id").only("id", "created").first()
+    return {
+        "waiting": _counted(Execution.objects.filter(status__in=PENDING)),
+        "oldest_waiting": oldest,
+        "running": _counted(Execution.objects.filter(status__in=(Status.RUNNING, Status.CANCELING))),
+        "shares": shares,
+        "window": sum(share.count for share in shares),
+        "ended": sum(ended.values()),
+        "gone_wrong": sum(ended.get(status, 0) for status in TROUBLE),
+        "newest": _newest(Execution.objects.all(), 10),
+        "trouble": _trouble(6),
+        "workers": _workers(),
+        "broken_environments": list(
+            PackEnvironment.objects.filter(status=EnvironmentStatus.FAILED).order_by("pack_ref", "runtime_ref")[:5]
+        ),
+    }
