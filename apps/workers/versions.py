@@ -13,7 +13,7 @@ from functools import lru_cache
 
 _VERSION = re.compile(
     r"v?(?P<parts>\d{1,9}(?:\.\d{1,9}){0,3})"
-    r"(?:[-._]?(?P<pre>(?:a|b|c|rc|alpha|beta|dev|pre|preview|nightly|canary|next|ea|[0-9]+)[0-9A-Za-z.\-]*))?"
+    r"(?:(?:-|[._]?(?=[A-Za-z]))(?P<pre>[0-9A-Za-z][0-9A-Za-z.\-]*))?"
     r"(?:\+[0-9A-Za-z.\-]*)?",
     re.IGNORECASE,
 )
