@@ -68,4 +68,6 @@ def make_request(**fields: Any) -> Execution:
 def make_execution(**fields: Any) -> Execution:
     """An execution written as a row, in whatever state a test wants."""
     action = fields.pop("action", None) or make_action()
-    return Execution.objects.create(**{"action": action, "action_ref": action.ref, "pack_ref": action.pack_ref, **fields})
+    return Execution.objects.create(
+        **{"action": action, "action_ref": action.ref, "pack_ref": action.pack_ref, **fields}
+    )

@@ -34,14 +34,14 @@ UNSET: Final = Unset.UNSET
 class RetryChanges:
     """What a retry by hand does differently; UNSET is "as before"."""
 
-    parameters: Mapping[str, Any] | None | Unset = UNSET
-    env_vars: Mapping[str, str] | None | Unset = UNSET
+    parameters: Mapping[str, Any] | Unset | None = UNSET
+    env_vars: Mapping[str, str] | Unset | None = UNSET
     permission_set_refs: Sequence[str] | Unset = UNSET
-    worker_selector: Mapping[str, Any] | None | Unset = UNSET
-    worker_tolerations: Sequence[Any] | None | Unset = UNSET
-    worker_affinity: Mapping[str, Any] | None | Unset = UNSET
+    worker_selector: Mapping[str, Any] | Unset | None = UNSET
+    worker_tolerations: Sequence[Any] | Unset | None = UNSET
+    worker_affinity: Mapping[str, Any] | Unset | None = UNSET
     priority: int | Unset = UNSET
-    timeout_seconds: int | None | Unset = UNSET
+    timeout_seconds: int | Unset | None = UNSET
     not_before: datetime | None = None
     force: bool = False
     reason: str = ""
@@ -94,7 +94,7 @@ def _given(changes: RetryChanges) -> dict[str, Any]:
     return {name: value for name, value in columns.items() if value is not UNSET}
 
 
-def _or_none(value: Mapping[str, Any] | None | Unset) -> Any:
+def _or_none(value: Mapping[str, Any] | Unset | None) -> Any:
     return value if value is UNSET else (dict(value) if value else None)
 
 
@@ -104,8 +104,8 @@ def update_execution(
     *,
     actor: str,
     priority: int | Unset = UNSET,
-    not_before: datetime | None | Unset = UNSET,
-    expires_at: datetime | None | Unset = UNSET,
+    not_before: datetime | Unset | None = UNSET,
+    expires_at: datetime | Unset | None = UNSET,
     pinned: bool | Unset = UNSET,
 ) -> Execution:
     """

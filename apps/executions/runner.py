@@ -101,7 +101,7 @@ def _until_the_lease_ends(agent: WorkerAgent, work: Callable[[], _Answer]) -> _A
         except (OperationalError, InterfaceError) as error:
             logger.warning("The database does not answer (%s); trying again", error)
             connection.close()
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spreads the retries, no secret
+            time.sleep(pause * random.uniform(0.5, 1.5))  # spreads the retries, no secret
             pause = min(pause * 2, 2.0)
 
 
@@ -157,9 +157,9 @@ def record(execution: Execution, report: JobReport, agent: WorkerAgent) -> bool:
     target = OUTCOMES.get(report.outcome, Status.CANCELLED)
     fields = _columns(execution, report.result)
     step = Step(source=Status.RUNNING, target=target, actor=actor, epoch=execution.epoch)
-    if target == Status.CANCELLED or not transition(execution, step, **fields):
-        if not _record_cancelled(execution, report, actor):
-            return _is_recorded(execution)
+    ended = target != Status.CANCELLED and transition(execution, step, **fields)
+    if not ended and not _record_cancelled(execution, report, actor):
+        return _is_recorded(execution)
     register_logs(execution, {"stdout": report.stdout_bytes, "stderr": report.stderr_bytes})
     repeat_after_end(execution)
     dispatch_on_commit()

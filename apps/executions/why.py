@@ -63,7 +63,11 @@ def _time(moment: datetime | None) -> str | None:
 
 def _next_check(execution: Execution) -> str | None:
     moment = clock.now() + timedelta(seconds=settings.SWEEP_SECONDS)
-    if execution.status == Status.REQUESTED and execution.not_before is not None and execution.not_before > clock.now():
+    if (
+        execution.status == Status.REQUESTED
+        and execution.not_before is not None
+        and execution.not_before > clock.now()
+    ):
         moment = execution.not_before
     return _time(moment)
 
@@ -100,14 +104,14 @@ def _no_worker(execution: Execution, rejections: list[tuple[Offer, str | None]])
 
 def _in_line(execution: Execution, fitting: list[Offer]) -> tuple[list[Reason], int | None]:
     counts = active_counts([offer.worker_id for offer in fitting])
-    busy = [
-        {"id": o.worker_id, "name": o.name, "running": counts[o.worker_id], "max": o.slots} for o in fitting
-    ]
+    busy = [{"id": o.worker_id, "name": o.name, "running": counts[o.worker_id], "max": o.slots} for o in fitting]
     ahead = _ahead(execution)
     reasons = []
     if all(counts[offer.worker_id] >= offer.slots for offer in fitting):
         full = ", ".join(f"{worker['name']} {worker['running']}/{worker['max']}" for worker in busy[:5])
-        reasons.append(_reason("workers_busy", f"All fitting workers are full: {full}", execution.updated, workers=busy))
+        reasons.append(
+            _reason("workers_busy", f"All fitting workers are full: {full}", execution.updated, workers=busy)
+        )
     if ahead or not reasons:
         text = f"{ahead} executions of higher priority or age are before it" if ahead else "Its turn is next"
         reasons.append(_reason("behind_others", text, execution.updated, ahead=ahead))

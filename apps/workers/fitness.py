@@ -32,7 +32,9 @@ class Offer:
     taints: Sequence[Mapping[str, Any]] = ()
 
 
-def read_capabilities(capabilities: Mapping[str, Any] | None) -> tuple[dict[str, list[str]], dict[str, str], list[Any]]:
+def read_capabilities(
+    capabilities: Mapping[str, Any] | None,
+) -> tuple[dict[str, list[str]], dict[str, str], list[Any]]:
     """Return (runtimes with versions, labels, taints) of a worker's capabilities, whichever of the two forms it has."""
     capabilities = capabilities or {}
     versions = {str(k).lower(): v for k, v in (capabilities.get("runtime_versions") or {}).items()}

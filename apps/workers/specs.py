@@ -47,9 +47,7 @@ def _offered(runtime: Runtime, capabilities: Mapping[str, Any]) -> set[str]:
     return {version for name in runtime.names for version in runtimes.get(name, ())}
 
 
-def _choose(
-    versions: list[RuntimeVersion], constraint: str | None, offered: tuple[str, ...]
-) -> RuntimeVersion | None:
+def _choose(versions: list[RuntimeVersion], constraint: str | None, offered: tuple[str, ...]) -> RuntimeVersion | None:
     """A row stands for all versions that begin like it: 3.12 for 3.12.7."""
     wanted = constraint or "*"
     fitting = {
