@@ -4,12 +4,12 @@ from functools import cache
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.urls import path
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.views import SpectacularSwaggerSplitView
+from rest_framework.response import Response
 
 # The page's scripts are our own files; Swagger UI sets styles as it goes.
 CONTENT_SECURITY_POLICY = (
@@ -38,8 +38,8 @@ class SwaggerPage(SpectacularSwaggerSplitView):
     permission_classes = ()
     url_name = "openapi-document"
 
-    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        answer: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Response:
+        answer: Response = super().finalize_response(request, response, *args, **kwargs)
         answer["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         return answer
 

@@ -47,11 +47,11 @@ class TokenAuthentication(BaseAuthentication):
 class BrowserAuthentication(SessionAuthentication):
     """A browser that signed in at the admin; writes need the CSRF token."""
 
-    def authenticate(self, request: Request) -> tuple[Identity, Caller] | None:  # type: ignore[override]
+    def authenticate(self, request: Request) -> tuple[Identity, Caller] | None:
         found = super().authenticate(request)
         if found is None:
             return None
-        identity: Identity = found[0]  # type: ignore[assignment]  # AUTH_USER_MODEL
+        identity: Identity = found[0]
         return identity, Caller(holder=identity, token_type="access", login=identity.login)
 
     def authenticate_header(self, request: Request) -> str:

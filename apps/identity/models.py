@@ -37,12 +37,12 @@ class Identity(Row, AbstractBaseUser):
 
     # The columns of the base class that ours replace.
     password = None  # type: ignore[assignment]
-    last_login = None  # type: ignore[assignment]
+    last_login = None
 
     USERNAME_FIELD = "login"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
-    objects = IdentityQuerySet.as_manager()  # type: ignore[assignment]
+    objects = IdentityQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         db_table = "identity"

@@ -1,6 +1,7 @@
 """Passwords as Argon2id PHC strings (auth.md section 3)."""
 
 from functools import cache
+from typing import Any
 
 import argon2
 from django.conf import settings
@@ -11,7 +12,8 @@ MINIMUM_LENGTH, MAXIMUM_LENGTH = 8, 128
 @cache
 def _hasher() -> argon2.PasswordHasher:
     """The library's defaults; a test run may name cheaper ones."""
-    return argon2.PasswordHasher(**settings.ARGON2_PARAMETERS)
+    parameters: dict[str, Any] = settings.ARGON2_PARAMETERS
+    return argon2.PasswordHasher(**parameters)
 
 
 @cache

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from apps.core import clock
-from apps.core.errors import BadRequest, Forbidden, NotFound, ValidationFailed
+from apps.core.errors import Forbidden, NotFound, ValidationFailed
 from apps.identity import passwords, throttle, tokens
 from apps.identity.errors import IdentityFrozen, LoginTaken, WrongCredentials
 from apps.identity.models import (
@@ -170,38 +170,6 @@ def give_sets(identity: Identity, refs: Iterable[str]) -> None:
         if held is None:
             raise NotFound(f"Permission set '{ref}' not found")
         PermissionAssignment.objects.get_or_create(identity=identity, permset=held)
-
-
-@transaction.atomic
-def set_permission_sets(identity: Identity, refs: Iterable[str], *, by: Identity) -> None:
-    """
-    Let the identity hold exactly these sets. Raises NotFound for one that does not exist.
-
-    Raises BadRequest when ``by`` would take ``core.admin`` from itself: nobody locks the door behind themselves.
-    """
-    wanted = set(refs)
-    if identity.pk == by.pk and ADMIN_SET_REF not in wanted:
-        raise BadRequest(f"You cannot take {ADMIN_SET_REF} from yourself")
-    PermissionAssignment.objects.filter(identity=identity).exclude(permset__ref__in=wanted).delete()
-    give_sets(identity, wanted)
-
-
-def freeze(identity: Identity, *, by: Identity) -> None:
-    """Refuse the identity with its next request. Raises BadRequest for oneself and for the built-in identity."""
-    if identity.pk == by.pk:
-        raise BadRequest("You cannot freeze yourself")
-    _refuse_built_in(identity)
-    identity.set(frozen=True)
-
-
-def unfreeze(identity: Identity) -> None:
-    _refuse_built_in(identity)
-    identity.set(frozen=False)
-
-
-def _refuse_built_in(identity: Identity) -> None:
-    if identity.login == SYSTEM_LOGIN:
-        raise BadRequest("The built-in identity cannot be changed")
 
 
 def change_profile(identity: Identity, *, display_name: str | None) -> Identity:

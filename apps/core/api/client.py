@@ -20,14 +20,14 @@ def address_of(request: HttpRequest) -> str:
 
     Without a trusted peer the peer itself, whatever the headers say.
     """
-    peer = request.META.get("REMOTE_ADDR", "")
+    peer = str(request.META.get("REMOTE_ADDR", ""))
     if not is_trusted(peer):
-        return str(peer)
-    hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+        return peer
+    hops: list[str] = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     for hop in reversed(hops):
         if not is_trusted(hop):
             return hop
-    return str(hops[0] if hops else request.META.get("HTTP_X_REAL_IP") or peer)
+    return hops[0] if hops else str(request.META.get("HTTP_X_REAL_IP") or peer)
 
 
 def is_trusted(address: str) -> bool:

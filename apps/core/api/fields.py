@@ -99,7 +99,7 @@ class Patch(serializers.Field):
 
     def bind(self, field_name: str, parent: Any) -> None:
         super().bind(field_name, parent)
-        self.child.bind(field_name="", parent=self)
+        self.child.bind(field_name="", parent=self)  # type: ignore[arg-type]  # as in DRF's ListField
 
     def run_validation(self, data: Any = empty) -> Any:
         if data is empty or data is None:

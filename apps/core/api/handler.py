@@ -115,7 +115,7 @@ def _of_framework(exception: rest.APIException) -> AttuneError:
         case rest.UnsupportedMediaType():
             return errors.UnsupportedMediaType()
         case rest.Throttled():
-            return errors.TooManyRequests(retry_after_seconds=int(exception.wait or 60))
+            return errors.TooManyRequests()
         case _:
             return errors.BadRequest(str(exception.detail)) if exception.status_code < 500 else InternalError()
 

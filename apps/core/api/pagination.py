@@ -61,9 +61,7 @@ class PagePagination(BasePagination):
     has_previous: bool
     has_next: bool
 
-    def paginate_queryset(
-        self, queryset: "QuerySet[Any]", request: Request, view: APIView | None = None
-    ) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         """Return the rows of the page that the request asks for."""
         self._read(request.query_params)
         self.total = bounded_count(queryset) if self._wants_total(request.query_params) else None
@@ -157,9 +155,7 @@ class NewestFirstPagination(PagePagination):
     next_cursor: str | None
     descending: bool
 
-    def paginate_queryset(
-        self, queryset: "QuerySet[Any]", request: Request, view: APIView | None = None
-    ) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         params = request.query_params
         order = query.choice(params, "order", ("asc", "desc"))
         after = self._position(params, queryset.model, order)

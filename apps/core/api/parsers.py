@@ -72,8 +72,8 @@ def _has_nul(value: Any) -> bool:
 
 def _check_depth(value: Any) -> None:
     level = [value]
-    for _depth in range(MAX_DEPTH + 1):
-        level = [inner for entry in level for inner in _members(entry)]
+    for _depth in range(MAX_DEPTH):
+        level = [inner for entry in level for inner in _members(entry) if isinstance(inner, dict | list)]
         if not level:
             return
     raise BadRequest(f"The JSON is nested more than {MAX_DEPTH} deep")
