@@ -26,6 +26,7 @@ check: lint types imports migrations openapi
 fix: venv-tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m settings.document
 
 lint: venv-tests
 	$(BIN)/ruff check .

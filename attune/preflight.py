@@ -2,7 +2,6 @@
 
 import socket
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,26 +15,6 @@ from django.db.utils import DatabaseError
 from settings.env import CannotStart
 
 DATABASE_TIMEOUT_SECONDS = 5
-
-
-def check_directory(path: Path, variable: str) -> None:
-    """Make a directory where it is missing and prove that files can be made in it. Raises CannotStart."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise CannotStart(
-            f"Cannot write into {path} ({error.strerror}). Make it writable for this user, or name another directory "
-            f"in {variable}."
-        ) from None
-
-
-def check_directories() -> None:
-    check_directory(settings.STATE_DIR, "ATTUNE_STATE_DIR")
-    check_directory(settings.PACKS_DIR, "ATTUNE_PACKS_DIR")
-    check_directory(settings.RUNTIME_ENVS_DIR, "ATTUNE_RUNTIME_ENVS_DIR")
-    check_directory(settings.ARTIFACTS_DIR, "ATTUNE_ARTIFACTS_DIR")
 
 
 def check_database() -> None:

@@ -13,15 +13,13 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
-from apps.identity.services import Created, ensure_administrator
+from apps.identity.services import Administrator, ensure_administrator
 from apps.packs.services import load_core_pack
 from attune.celery import app as celery_app
 from attune.embedded import EmbeddedWorker
-from attune.preflight import broker_problem, check_database, check_directories
+from attune.opening import Door
+from attune.preflight import broker_problem, check_database
 from attune.scheduler import Scheduler
-from attune.server import Doorkeeper, HttpServer, listen
-from attune.state_directory import StateDirectoryLock
-from settings.addresses import local_url
 
 logger = logging.getLogger(__name__)
 
@@ -39,25 +37,22 @@ class Stopped(Exception):
 class Product:
     """Start with ``start``, wait with ``wait``; afterwards ``stop`` ends everything, whatever was started."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, door: Door) -> None:
         self._stopping = threading.Event()
-        self._lock = StateDirectoryLock(settings.STATE_DIR)
-        self._host, self._port = host, port
-        self._door = Doorkeeper()
-        self._http: HttpServer | None = None
+        self._door = door
         self._worker: EmbeddedWorker | None = None
         self._scheduler: Scheduler | None = None
         self._signals = 0
         self._grace_seconds: float = settings.SHUTDOWN_GRACE_SECONDS
-        self.address = ""
 
-    def start(self, check: Callable[[], Any]) -> Created | None:
+    def start(self, check: Callable[[], Any]) -> Administrator | None:
         """
         Bring everything up; return the administrator when this start made one.
 
         Raises CannotStart where something has to be changed first, and Stopped when a signal came meanwhile.
         """
-        self._open_door()
+        if not settings.PUBLIC_API_URL_IS_SET:
+            settings.PUBLIC_API_URL = self._door.address
         for step in (check, check_database, migrate, load_core_pack):
             step()
             self._go_on()
@@ -68,16 +63,6 @@ class Product:
         self._start_parts()
         return administrator
 
-    def _open_door(self) -> None:
-        check_directories()
-        self._lock.take()
-        listener = listen(self._host, self._port)
-        self.address = local_url(self._host, listener.getsockname()[1])
-        if not settings.PUBLIC_API_URL_IS_SET:
-            settings.PUBLIC_API_URL = self.address
-        self._http = HttpServer(listener, self._door)
-        self._http.start()
-
     def _start_parts(self) -> None:
         from attune.asgi import application  # builds Django's handler, which is not needed before
 
@@ -85,7 +70,7 @@ class Product:
         self._worker.start()
         self._scheduler = Scheduler()
         self._scheduler.start()
-        self._door.application = application
+        self._door.let_through(application)
 
     def _go_on(self) -> None:
         if self._stopping.is_set():
@@ -95,7 +80,7 @@ class Product:
         """Wait until somebody asks to stop, or a part has ended by itself; return whether it was asked for."""
         while not self._stopping.wait(_LOOK_SECONDS):
             ended = [
-                part for part in (self._http, self._worker, self._scheduler) if part is not None and not part.alive
+                part for part in (self._door, self._worker, self._scheduler) if part is not None and not part.alive
             ]
             if ended:
                 logger.error("A part of the product ended by itself: %s", type(ended[0]).__name__)
@@ -131,10 +116,8 @@ class Product:
             clean &= self._worker.stop(grace_seconds=self._grace_seconds, timeout_seconds=self._patience_seconds())
         if self._scheduler is not None:
             clean &= self._scheduler.join(_STOP_SLACK_SECONDS)
-        if self._http is not None:
-            self._http.stop()
+        self._door.close()
         connections.close_all()
-        self._lock.release()
         return clean
 
     def _patience_seconds(self) -> float:

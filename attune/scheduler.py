@@ -11,6 +11,9 @@ from apps.executions import sweep
 
 logger = logging.getLogger(__name__)
 
+# However much is due: the database gets a breath between two rounds.
+_SHORTEST_WAIT_SECONDS = 0.05
+
 
 class Scheduler:
     """Turn the sweep every ATTUNE_SWEEP_SECONDS, and earlier when something becomes due earlier."""
@@ -45,12 +48,14 @@ class Scheduler:
     def turn(self) -> float:
         """Sweep once; return the seconds until the next turn. A fault is logged and the next turn tries again."""
         began = time.monotonic()
+        due_seconds = None
         try:
             close_old_connections()
             sweep.sweep()
             due_seconds = sweep.next_due()
         except Exception:
             logger.exception("A round of the scheduler failed; the next one tries again")
-            due_seconds = None
+        finally:
+            close_old_connections()  # on PostgreSQL the wait holds none
         next_round = settings.SWEEP_SECONDS - (time.monotonic() - began)
-        return max(0.0, next_round if due_seconds is None else min(next_round, due_seconds))
+        return max(_SHORTEST_WAIT_SECONDS, next_round if due_seconds is None else min(next_round, due_seconds))

@@ -1,15 +1,38 @@
-"""One product per state directory: a lock that the kernel gives up with the process, however it ends."""
+"""The directories the product writes into, and the lock that keeps a second product out of them."""
 
 import errno
 import fcntl
 import os
+import tempfile
 from pathlib import Path
+
+from django.conf import settings
 
 from settings.env import CannotStart
 
 
+def check_directory(path: Path, variable: str) -> None:
+    """Make a directory where it is missing and prove that files can be made in it. Raises CannotStart."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot write into {path} ({error.strerror}). Make it writable for this user, or name another directory "
+            f"in {variable}."
+        ) from None
+
+
+def check_directories() -> None:
+    check_directory(settings.STATE_DIR, "ATTUNE_STATE_DIR")
+    check_directory(settings.PACKS_DIR, "ATTUNE_PACKS_DIR")
+    check_directory(settings.RUNTIME_ENVS_DIR, "ATTUNE_RUNTIME_ENVS_DIR")
+    check_directory(settings.ARTIFACTS_DIR, "ATTUNE_ARTIFACTS_DIR")
+
+
 class StateDirectoryLock:
-    """Hold a state directory for this process until ``release`` or the process's end."""
+    """Hold a state directory until ``release``, or until the kernel gives it up with the process, however it ends."""
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "attune.lock"

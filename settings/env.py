@@ -171,8 +171,8 @@ def url(*schemes: str) -> Callable[[str], str]:
         try:
             parts = urlsplit(value)
             port = parts.port
-        except ValueError as error:
-            raise ValueError(f"is not a URL ({error})") from None
+        except ValueError:  # its text would show a part of the password
+            raise ValueError("is not a URL that can be read (escape / : @ in a password as %2F %3A %40)") from None
         if parts.scheme not in schemes or "://" not in value:
             raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
         if port == 0:
@@ -183,12 +183,12 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def database_url(value: str) -> str:
+    if ":memory:" in value:
+        raise ValueError("cannot be an SQLite database in memory: every thread would see another one")
     url("sqlite", "postgres", "postgresql")(value)
     parts = urlsplit(value)
     if not parts.path.strip("/"):
         raise ValueError("names no database: postgres://user:password@host:5432/name, or sqlite:////path/to/file")
-    if ":memory:" in value:
-        raise ValueError("cannot be an SQLite database in memory: every thread would see another one")
     return value
 
 
@@ -278,7 +278,7 @@ def check_names(environ: Mapping[str, str] = os.environ) -> None:
     for name in sorted(environ):
         if not name.startswith("ATTUNE_") or name in BY_NAME or name in FOR_PROGRAMS:
             continue
-        if name.startswith("ATTUNE_CONTEXT_"):
+        if name.startswith(("ATTUNE_CONTEXT_", "ATTUNE_SENSOR_CONFIG_")):
             continue
         near = difflib.get_close_matches(name, BY_NAME, n=1)
         hint = f" Did you mean {near[0]}?" if near else " The known names are in docs/configuration.md."

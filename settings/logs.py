@@ -1,5 +1,6 @@
 """What the server writes about itself: one line per event, readable on a terminal, JSON elsewhere, no secrets."""
 
+import os
 import re
 import sys
 from collections.abc import MutableMapping
@@ -54,12 +55,16 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if terminal:
-        plain = structlog.dev.plain_traceback
-        last += [without_secrets, structlog.dev.ConsoleRenderer(exception_formatter=plain, pad_event_to=0)]
-    else:
-        last += [structlog.processors.format_exc_info, without_secrets, structlog.processors.JSONRenderer(default=str)]
+    for_whom: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        without_secrets,
+        structlog.dev.ConsoleRenderer(
+            colors="NO_COLOR" not in os.environ, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        )
+        if terminal
+        else structlog.processors.JSONRenderer(default=str),
+    ]
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -67,7 +72,7 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
             "ours": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": shared,
-                "processors": last,
+                "processors": for_whom,
             }
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},

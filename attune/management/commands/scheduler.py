@@ -1,19 +1,24 @@
 """``manage.py scheduler``: the scheduler alone."""
 
 import signal
+from textwrap import dedent
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from apps.core.commands import ConsoleCommand
 from attune.preflight import check_database
 from attune.scheduler import Scheduler
 
 
-class Command(BaseCommand):
-    help = (
-        "Run the scheduler alone: it announces again what got lost on the way to a worker, settles what a lost worker "
-        "was running, and starts what has become due, every ATTUNE_SWEEP_SECONDS and earlier when something is due "
-        "earlier. `manage.py up` contains one. Any number may run, on any machine. Ctrl-C or SIGTERM ends it."
+class Command(ConsoleCommand):
+    help = dedent(
+        """\
+        Run the scheduler alone.
+
+        It announces again what got lost on the way to a worker, settles what a lost worker was running, and starts
+        what has become due: every ATTUNE_SWEEP_SECONDS, and earlier when something is due earlier. `manage.py up`
+        contains one. Any number may run, on any machine that reaches the database and the broker.
+
+        Ctrl-C or SIGTERM ends it."""
     )
 
     def handle(self, **_options: Any) -> None:

@@ -5,14 +5,15 @@ from textwrap import dedent
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import connection
 
-from apps.identity.services import Created
-from attune.product import Product, Stopped
+from apps.core.commands import ConsoleCommand
+from apps.identity.services import Administrator
+from attune import opening
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     help = dedent(
         """\
         Start the whole product in this process: API and admin, a worker, the scheduler.
@@ -24,33 +25,19 @@ class Command(BaseCommand):
 
         Ctrl-C stops it: what runs has 3 seconds to finish; a second Ctrl-C skips the wait."""
     )
-    # The port is open, and the health pages answer, before anything slow begins; the checks run right after that.
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        from django.core.management.base import DjangoHelpFormatter
-
-        class Formatter(DjangoHelpFormatter):
-            def _fill_text(self, text: str, width: int, indent: str) -> str:
-                return "".join(indent + line for line in text.splitlines(keepends=True))
-
-        return super().create_parser(prog_name, subcommand, formatter_class=Formatter, **options)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default=settings.HOST, help="address to listen on (ATTUNE_HOST, %(default)s)")
-        parser.add_argument(
-            "--port",
-            type=int,
-            default=settings.PORT,
-            help="port to listen on (ATTUNE_PORT, %(default)s); 0 takes a free one",
-        )
+        opening.add_arguments(parser)
 
     def handle(self, *, host: str, port: int, **_options: Any) -> None:
-        product = Product(host, port)
+        door = opening.door(host, port)
+        from attune.product import Product, Stopped  # the engine loads while the door already answers
+
+        product = Product(door)
         with product.signals_handled():
             try:
                 administrator = product.start(self.check)
-                self.stdout.write(welcome(product.address, administrator))
+                self.stdout.write(welcome(door.address, administrator))
                 self.stdout.flush()
                 asked = product.wait()
             except Stopped:
@@ -62,7 +49,7 @@ class Command(BaseCommand):
         self.stdout.write("Attune has stopped.")
 
 
-def welcome(address: str, administrator: Created | None) -> str:
+def welcome(address: str, administrator: Administrator | None) -> str:
     """Return what is said once everything is up: where things are and what to try next."""
     stack = "PostgreSQL" if connection.vendor == "postgresql" else f"SQLite in {settings.STATE_DIR}"
     login = administrator.login if administrator else (settings.ADMIN_LOGIN or "admin")
