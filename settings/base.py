@@ -114,6 +114,8 @@ ROOT_URLCONF = "attune.urls"
 WSGI_APPLICATION = "attune.wsgi.application"
 ASGI_APPLICATION = "attune.asgi.application"
 AUTH_USER_MODEL = "identity.Identity"
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 AUTHENTICATION_BACKENDS = ["apps.identity.backends.PasswordBackend"]  # the console's login page
 LOGIN_URL = "/admin/login/"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -138,7 +140,7 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = STATE_DIR / "static"
+STATIC_ROOT = None
 WHITENOISE_USE_FINDERS = True  # one process, one command: nothing to collect first
 APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
