@@ -13,7 +13,8 @@ from apps.executions.models import Execution
 from apps.executions.states import TERMINAL, UNFINISHED, Status
 from apps.executions.transitions import Step, transition
 from apps.identity.models import Identity
-from apps.workers.control import tell_worker
+from apps.workers.remote_control import tell_worker
+from apps.workers.runs import StopReason
 
 CANCELLED_TEXT = "Execution cancelled by user"
 NOT_STARTED = {"error": "Cancelled by user before execution started", "succeeded": False, "cancelled": True}
@@ -103,8 +104,6 @@ def force_close_execution(
     return execution
 
 
-def _tell(execution: Execution, epoch: int, reason: str) -> None:
+def _tell(execution: Execution, epoch: int, reason: StopReason) -> None:
     if execution.worker_id is not None:
-        transaction.on_commit(
-            partial(tell_worker, execution.worker_id, execution.pk, epoch, reason), robust=True
-        )
+        transaction.on_commit(partial(tell_worker, execution.worker_id, execution.pk, epoch, reason), robust=True)

@@ -134,7 +134,7 @@ def update_execution(
         rows.update(**changed, updated=execution.updated)  # `updated` is the moment it ended, for ever
     else:
         rows.update(**changed)
-    tracked = {name: changed[name] for name in ("priority", "not_before") if name in changed}
+    tracked: dict[str, Any] = {name: changed[name] for name in ("priority", "not_before") if name in changed}
     record_change(execution, old=old, new=tracked, actor=actor)
     dispatch_on_commit()
     return execution

@@ -11,7 +11,6 @@ from apps.core.schemas import fill_defaults, secret_names
 from apps.executions.log_versions import log_directory
 from apps.executions.models import Execution
 from apps.executions.parameters import parameters_of, special_of
-from apps.identity.models import Identity
 from apps.identity.tokens import mint_execution_token
 from apps.packs.models import Pack
 from apps.packs.services import pack_directory
@@ -93,15 +92,13 @@ def _product_variables(execution: Execution, action: Action, timeout_seconds: in
         variables["ATTUNE_RULE"] = execution.rule_ref
     if execution.trigger_ref:
         variables["ATTUNE_TRIGGER"] = execution.trigger_ref
-    if execution.permission_set_refs:
-        executor = Identity.objects.filter(pk=execution.executor_id).first()
-        if executor is not None:
-            variables["ATTUNE_API_TOKEN"] = mint_execution_token(
-                execution_id=execution.pk,
-                action_ref=execution.action_ref,
-                executor=executor,
-                permission_set_refs=execution.permission_set_refs,
-                epoch=execution.epoch,
-                lifetime_seconds=timeout_seconds + TOKEN_MARGIN_SECONDS,
-            )
+    if execution.permission_set_refs and execution.executor_id is not None:
+        variables["ATTUNE_API_TOKEN"] = mint_execution_token(
+            execution_id=execution.pk,
+            action_ref=execution.action_ref,
+            executor=execution.executor_id,
+            permission_set_refs=execution.permission_set_refs,
+            epoch=execution.epoch,
+            lifetime_seconds=timeout_seconds + TOKEN_MARGIN_SECONDS,
+        )
     return variables

@@ -88,9 +88,8 @@ def _touch(artifact_id: int, ref: str, size: int) -> bool:
 
 def _artifact(execution: Execution, ref: str) -> Artifact:
     action = execution.action
-    policy = action.log_retention_policy if action is not None else None
-    limit = action.log_retention_limit if action is not None else None
-    complete = policy is not None and limit is not None
+    policy = (action.log_retention_policy if action is not None else None) or ArtifactRetentionPolicy.DAYS
+    limit = (action.log_retention_limit if action is not None else None) or settings.LOG_RETENTION_DAYS
     artifact, _created = Artifact.objects.get_or_create(
         ref=ref,
         defaults={
@@ -98,8 +97,8 @@ def _artifact(execution: Execution, ref: str) -> Artifact:
             "owner": execution.action_ref,
             "type": ArtifactType.FILE_TEXT,
             "content_type": CONTENT_TYPE,
-            "retention_policy": policy if complete else ArtifactRetentionPolicy.DAYS,
-            "retention_limit": limit if complete else settings.LOG_RETENTION_DAYS,
+            "retention_policy": policy,
+            "retention_limit": limit,
         },
     )
     if len(_ids) >= _MOST_REMEMBERED:

@@ -12,6 +12,7 @@ from apps.executions.settling import settle, settle_worker, take_back_unclaimed
 from apps.executions.states import Status
 from apps.workers.agent import current_agent
 from apps.workers.models import Worker, WorkerLease
+from apps.workers.runs import StopReason
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def on_worker_available(**_signal: Any) -> None:
 
 
 def on_lease_renewed(
-    *, worker_id: int, holder: Any, runs: Mapping[int, int], stop: Callable[[int, str], object], **_signal: Any
+    *, worker_id: int, holder: Any, runs: Mapping[int, int], stop: Callable[[int, StopReason], object], **_signal: Any
 ) -> None:
     """
     Compare what the worker runs with the rows: stop what must not run, settle what the database thinks it runs.

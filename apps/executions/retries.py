@@ -38,8 +38,9 @@ def next_attempt(execution: Execution, *, retry_count: int, reason: str, **chang
 
 def delay_seconds(retry_count: int) -> float:
     """Return how long the attempt with this ``retry_count`` (1 for the first retry) waits: 1 s doubled, 300 s at most."""
-    longest = min(FIRST_DELAY_SECONDS * 2 ** (retry_count - 1), LONGEST_DELAY_SECONDS)
-    return min(longest * random.uniform(1 - VARIATION, 1 + VARIATION), LONGEST_DELAY_SECONDS)  # noqa: S311  # no secret
+    doublings = min(retry_count - 1, 16)  # far beyond the longest delay, and no number without end
+    longest = min(FIRST_DELAY_SECONDS * 2.0**doublings, LONGEST_DELAY_SECONDS)
+    return min(longest * random.uniform(1 - VARIATION, 1 + VARIATION), LONGEST_DELAY_SECONDS)  # no secret
 
 
 def repeat_after_end(execution: Execution) -> Execution | None:
@@ -71,4 +72,6 @@ def repeat_after_loss(execution: Execution, *, reason: str) -> Execution | None:
 
 
 def _action(execution: Execution) -> Action | None:
+    if execution.action_id is None:
+        return None
     return Action.objects.select_related("runtime").filter(pk=execution.action_id).first()

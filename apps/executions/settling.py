@@ -56,7 +56,10 @@ def _back_in_line(execution: Execution, worker: Worker | None, *, reason: str) -
     lost_count = execution.lost_count + 1
     if lost_count >= MOST_LOST_BEFORE_CLAIM:
         return _end(
-            execution, _step(execution, Status.ABANDONED, reason), lost_result(execution, worker), lost_count=lost_count
+            execution,
+            _step(execution, Status.ABANDONED, reason),
+            lost_result(execution, worker),
+            lost_count=lost_count,
         )
     step = _step(execution, Status.REQUESTED, reason)
     return transition(execution, step, worker=None, scheduled_at=None, lost_count=lost_count)

@@ -12,7 +12,6 @@ from django.db import DatabaseError, transaction
 from django.db.models import DateTimeField, F, Min, Q
 from django.db.models.functions import Coalesce, Now
 
-from apps.actions.models import Action
 from apps.core import clock
 from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_waiting
@@ -78,8 +77,7 @@ def put_in_line() -> int:
     with transaction.atomic():
         rows = due.select_for_update(skip_locked=True, no_key=True).order_by("not_before", "id")[:MOST_AT_ONCE]
         for execution in list(rows):
-            action = Action.objects.select_related("runtime").filter(pk=execution.action_id).first()
-            demand = demand_id(requirements_of(action, execution))
+            demand = demand_id(requirements_of(execution.action, execution))
             moved += Execution.objects.filter(pk=execution.pk, status=Status.REQUESTED).update(demand=demand)
     return moved
 

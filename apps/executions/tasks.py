@@ -17,6 +17,8 @@ def run_execution(*, execution_id: int, epoch: int, **_newer_arguments: Any) -> 
     """Run an execution that was handed to this worker; may be called twice unharmed."""
     agent = current_agent()
     if agent is None:
-        logger.error("Execution %s came to a process without a worker agent; the sweep announces it again", execution_id)
+        logger.error(
+            "Execution %s came to a process without a worker agent; the sweep announces it again", execution_id
+        )
         return
     runner.run(execution_id, epoch, agent)

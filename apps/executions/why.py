@@ -53,8 +53,8 @@ def explain(execution: Execution) -> dict[str, Any]:
     }
 
 
-def _reason(code: str, message: str, since: datetime | None, **details: Any) -> Reason:
-    return {"code": code, "message": message, "since": _time(since), "details": details}
+def _reason(code: str, message: str, begun: datetime | None, /, **details: Any) -> Reason:
+    return {"code": code, "message": message, "since": _time(begun), "details": details}
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -133,7 +133,7 @@ def _holds(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def _expression_holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    key = expression.get("key")
+    key = str(expression.get("key"))
     values = [str(value) for value in expression.get("values") or []]
     match expression.get("operator"):
         case "in":
