@@ -114,7 +114,6 @@ ROOT_URLCONF = "attune.urls"
 WSGI_APPLICATION = "attune.wsgi.application"
 ASGI_APPLICATION = "attune.asgi.application"
 AUTH_USER_MODEL = "identity.Identity"
-LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 AUTHENTICATION_BACKENDS = ["apps.identity.backends.PasswordBackend"]  # the console's login page
 LOGIN_URL = "/admin/login/"
