@@ -5,12 +5,21 @@ A test that lets threads or processes see its rows takes ``@pytest.mark.django_d
 anything committed (and on SQLite the plain ``django_db`` holds the one write lock from its first query on).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings
 from django.db.models.signals import post_migrate
+
+from tests.processes import Processes
+
+if TYPE_CHECKING:
+    from rest_framework.test import APIClient
+
+    from apps.packs.models import Pack
+    from attune.embedded import EmbeddedWorker
 
 TESTS = Path(__file__).parent
 ON_POSTGRESQL = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql"
@@ -40,3 +49,54 @@ def _restore_built_in_rows(**_signal: Any) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _built_in_rows() -> None:
     post_migrate.connect(_restore_built_in_rows, dispatch_uid="tests.built_in_rows")
+
+
+@pytest.fixture
+def core_pack(transactional_db: None) -> "Pack":
+    """The core pack, loaded as at every start."""
+    from apps.packs.services import load_core_pack  # apps are imported once Django is set up
+
+    return load_core_pack()
+
+
+@pytest.fixture
+def worker(core_pack: "Pack") -> "Iterator[EmbeddedWorker]":
+    """A live worker in this process, on the test database, with the core pack loaded."""
+    from attune.celery import app
+    from attune.embedded import EmbeddedWorker
+
+    worker = EmbeddedWorker(app, name=f"test-worker-{settings.STATE_DIR.name}")
+    worker.start()
+    worker.wait_ready()
+    yield worker
+    assert worker.stop(grace_seconds=0, timeout_seconds=30)
+
+
+@pytest.fixture
+def api(transactional_db: None) -> "APIClient":
+    """A client of the API with an administrator's token; rows it makes are committed."""
+    from tests.clients import signed_in
+
+    return signed_in()
+
+
+@pytest.fixture
+def server(transactional_db: None) -> Iterator[str]:
+    """The product's ASGI application behind a real port; gives its URL."""
+    from attune.asgi import application
+    from attune.server import HttpServer, listen
+
+    listener = listen("127.0.0.1", 0)
+    http = HttpServer(listener, application)
+    http.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    http.stop()
+    assert not http.alive
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Starts processes of the product and ends them with the test."""
+    started = Processes()
+    yield started
+    started.end()
