@@ -3,3 +3,9 @@ from django.apps import AppConfig
 
 class ActionsConfig(AppConfig):
     name = "apps.actions"
+
+    def ready(self) -> None:
+        from apps.actions.loader import ActionLoader  # models are not loaded before ready
+        from apps.packs.registry import register_loader
+
+        register_loader(ActionLoader())

@@ -5,6 +5,7 @@ from django.db import models
 
 from apps.core.fields import RefField, Text
 from apps.core.models import Row
+from apps.core.refs import validate_component_ref
 from apps.packs.models import Pack
 from apps.workers.models import Runtime
 
@@ -59,7 +60,7 @@ def _all_keys() -> str:
 class Action(Row):
     """Something runnable: a file of a pack or inline code, with its parameters and limits."""
 
-    ref = RefField(unique=True)
+    ref = RefField(unique=True, validators=[validate_component_ref])
     label = Text(max_length=255)
     pack = models.ForeignKey(Pack, on_delete=models.CASCADE, db_column="pack", related_name="actions")
     pack_ref = RefField()

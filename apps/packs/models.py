@@ -4,16 +4,19 @@ from django.db import models
 
 from apps.core.fields import RefField, Text
 from apps.core.models import Row
+from apps.core.refs import validate_pack_ref, validate_version
 from apps.identity.models import Identity
+
+CORE_REF = "core"
 
 
 class Pack(Row):
     """A folder of components as it was last registered, with the operator's configuration of it."""
 
-    ref = RefField(unique=True)
+    ref = RefField(unique=True, validators=[validate_pack_ref])
     label = Text(max_length=255)
     description = models.TextField(null=True, blank=True)
-    version = Text(max_length=50)
+    version = Text(max_length=50, validators=[validate_version])
     conf_schema = models.JSONField(default=dict, db_default={}, blank=True)
     config = models.JSONField(default=dict, db_default={}, blank=True)
     meta = models.JSONField(default=dict, db_default={}, blank=True)

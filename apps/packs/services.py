@@ -1,0 +1,190 @@
+"""What callers may ask of packs: register, upload, create, change, delete, and where a pack's files are."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.core.errors import BadRequest
+from apps.identity.models import Identity
+from apps.packs import storage
+from apps.packs.archives import extract, pack_root
+from apps.packs.folder import PackFolder, read_pack
+from apps.packs.models import CORE_REF, Pack
+from apps.packs.registration import Origin, PackExists, Registration, apply, refuse_existing, registering
+from apps.packs.registry import loaders
+from apps.packs.signals import pack_deleted
+
+BUILTIN, REGISTER, UPLOAD = "builtin", "register", "upload"
+
+
+class NoSuchFolder(BadRequest):
+    """There is no such folder on the server"""
+
+
+class CorePackIsBuiltIn(BadRequest):
+    """The core pack comes with the product and cannot be replaced or deleted"""
+
+
+def register_pack(
+    path: str | Path, *, force: bool = False, by: Identity | None = None, skip_tests: bool = False
+) -> Registration:
+    """
+    Register the pack in a folder on the server; the files are read in place and stay there.
+
+    Raises NoSuchFolder, InvalidManifest, PackExists. A component that cannot be used is left out with a warning.
+    """
+    directory = Path(path).resolve()
+    if not directory.is_dir():
+        raise NoSuchFolder(f"There is no folder '{path}' on the server")
+    folder = _read(directory)
+    if folder.manifest.ref == CORE_REF:
+        return _register_core_again(directory, force=force)
+    origin = Origin(
+        method=REGISTER, source_type="local", storage_path=str(directory), source_url=str(directory), by=by
+    )
+    with registering(folder.manifest.ref) as existing:
+        refuse_existing(existing, force=force)
+        registration = apply(folder, origin, existing)
+    return replace(registration, tests_skipped=skip_tests)
+
+
+def upload_pack(
+    archive: IO[bytes], *, force: bool = False, by: Identity | None = None, skip_tests: bool = False
+) -> Registration:
+    """
+    Unpack a .tar.gz into the packs directory and register it; the version before it is kept for a roll-back.
+
+    Raises BadArchive, InvalidManifest, PackExists. After any failure the old pack, rows and files, is as it was.
+    """
+    with storage.staging_folder() as staging:
+        unpacked = staging / "pack"
+        unpacked.mkdir()
+        extract(archive, unpacked)
+        root = pack_root(unpacked)
+        folder = _read(root)
+        ref = folder.manifest.ref
+        if ref == CORE_REF:
+            raise CorePackIsBuiltIn
+        origin = Origin(
+            method=UPLOAD,
+            source_type="archive",
+            storage_path=str(storage.pack_folder(ref)),
+            checksum=storage.checksum(root),
+            by=by,
+        )
+        registration = _replace(folder, origin, force=force)
+    return replace(registration, tests_skipped=skip_tests)
+
+
+def _replace(folder: PackFolder, origin: Origin, *, force: bool) -> Registration:
+    """Write the rows and put the folder in place; both or neither."""
+    ref = folder.manifest.ref
+    replacement = storage.Replacement(folder.path, ref)
+    try:
+        with registering(ref) as existing:
+            refuse_existing(existing, force=force)
+            registration = apply(folder, origin, existing)
+            replacement.make()  # the last step before the commit: everything that may be refused has been said
+    except BaseException:
+        replacement.undo()
+        raise
+    replacement.keep()
+    return registration
+
+
+def _read(directory: Path) -> PackFolder:
+    return read_pack(directory, [loader.folder for loader in loaders()])
+
+
+# --- The core pack ----------------------------------------------------------------------------------------------
+
+
+def load_core_pack(*, force: bool = False) -> Pack:
+    """Bring the core pack in step with the product's files; does nothing when it is. Any number may run at once."""
+    checksum = _core_checksum()
+    pack = Pack.objects.filter(ref=CORE_REF).first()
+    if pack is not None and pack.checksum == checksum and not force:
+        return pack
+    directory = Path(settings.CORE_PACK_DIR)
+    folder = _read(directory)
+    origin = Origin(
+        method=BUILTIN, source_type="local", storage_path=str(directory), checksum=checksum, is_standard=True
+    )
+    with registering(CORE_REF) as existing:
+        if existing is not None and existing.checksum == checksum and not force:
+            return existing  # another process was first
+        return apply(folder, origin, existing).pack
+
+
+def _core_checksum() -> str:
+    """Return what the core pack's rows depend on: its files, the product's version and which kinds can be loaded."""
+    kinds = ",".join(loader.folder for loader in loaders())
+    parts = f"{storage.checksum(Path(settings.CORE_PACK_DIR))}\n{settings.ATTUNE_VERSION}\n{kinds}"
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def _register_core_again(directory: Path, *, force: bool) -> Registration:
+    if directory != Path(settings.CORE_PACK_DIR).resolve():
+        raise CorePackIsBuiltIn
+    if not force:
+        raise PackExists(CORE_REF)
+    pack = load_core_pack(force=True)
+    return Registration(pack=pack, warnings=pack.warnings, created=False)
+
+
+# --- Rows without files -----------------------------------------------------------------------------------------
+
+
+def create_pack(*, by: Identity | None, **fields: Any) -> Pack:
+    """Create an empty pack; its components are made one by one."""
+    pack = Pack(**fields, installed_by=by)
+    pack.full_clean(exclude=["installed_by"], validate_unique=False)
+    pack.save(force_insert=True)
+    return pack
+
+
+def update_pack(pack: Pack, changes: Mapping[str, Any]) -> Pack:
+    """Change some fields of a pack."""
+    for name, value in changes.items():
+        setattr(pack, name, value)
+    pack.clean_fields(exclude=["installed_by"])
+    pack.save(update_fields=[*changes, "updated"])
+    return pack
+
+
+def delete_pack(pack: Pack) -> None:
+    """
+    Delete a pack with all its components, and its folder when that lies in the packs directory.
+
+    Raises UnprocessableEntity while a key is owned by it or an action of another pack uses one of its runtimes.
+    """
+    if pack.ref == CORE_REF:
+        raise CorePackIsBuiltIn
+    pack_id, ref = pack.pk, pack.ref
+    removal = storage.Removal(ref, Path(pack.storage_path) if pack.storage_path else None)
+    try:
+        with registering(ref):
+            pack.delete()
+            removal.make()  # aside, not gone: the same ref may be uploaded again right after the commit
+            transaction.on_commit(removal.finish)
+            transaction.on_commit(partial(pack_deleted.send, sender=Pack, pack_id=pack_id, pack_ref=ref))
+    except BaseException:
+        removal.undo()
+        raise
+
+
+def pack_directory(pack: Pack) -> Path | None:
+    """Return where the pack's files lie on this machine, None when it has none here."""
+    if pack.ref == CORE_REF:
+        path = Path(settings.CORE_PACK_DIR)  # each machine's own installation
+    elif pack.installation_method == REGISTER and pack.storage_path:
+        path = Path(pack.storage_path)
+    else:
+        path = storage.pack_folder(pack.ref)
+    return path if path.is_dir() else None
