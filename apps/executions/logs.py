@@ -72,8 +72,8 @@ class Log:
         return f'"{self.execution_id}-{self.stream}-{self.epoch}-{self.size_bytes}"'
 
     def read(self, start: int, end: int) -> Iterator[bytes]:
-        """Yield the bytes from ``start`` up to ``end`` in blocks. Raises LogGone when the file has become shorter."""
-        return read_range(self.file, start, end) if self.file is not None else iter(())
+        """Yield the bytes from ``start`` up to ``end`` in blocks. Raises FileShrank."""
+        return storage.read_range(self.file, start, end) if self.file is not None else iter(())
 
     def tail_start(self, lines: int) -> int:
         """Return the offset at which the last ``lines`` lines begin; reads from the end only."""
@@ -127,18 +127,6 @@ def open_log(execution: Execution, stream: Stream) -> Log:
         dropped_bytes=dropped if isinstance(dropped, int) else 0,
         epoch=execution.epoch,
     )
-
-
-def read_range(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes of a file from ``start`` up to ``end`` in blocks. Raises LogGone when it has become shorter."""
-    file.seek(start)
-    left = end - start
-    while left > 0:
-        block = file.read(min(left, storage.BLOCK_BYTES))
-        if not block:
-            raise LogGone("The file became shorter while it was read")
-        left -= len(block)
-        yield block
 
 
 def _tail_start(file: BinaryIO, size: int, lines: int) -> int:

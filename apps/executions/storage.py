@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, cast
 
 from django.conf import settings
 
-from apps.core.errors import BadRequest
+from apps.core.errors import BadRequest, GoneError
 
 BLOCK_BYTES: Final = 64 * 1024
 
@@ -31,6 +31,10 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, err
 
 class UnsafePath(BadRequest):
     """The path leads out of the artifacts directory"""
+
+
+class FileShrank(GoneError):
+    """The file became shorter while it was read"""
 
 
 def open_file(name: str) -> BinaryIO | None:
@@ -60,7 +64,7 @@ def open_file_or_packed(name: str) -> BinaryIO | None:
     packed = open_file(f"{name}.gz")
     if packed is None:
         return None
-    unpacked = tempfile.TemporaryFile(dir=settings.ARTIFACTS_DIR)
+    unpacked = tempfile.TemporaryFile(dir=settings.ARTIFACTS_DIR)  # noqa: SIM115  # the caller closes it
     with packed, gzip.open(packed) as stream:
         shutil.copyfileobj(stream, unpacked, BLOCK_BYTES)
     unpacked.seek(0)
@@ -110,6 +114,24 @@ def remove_file(name: str) -> bool:
             return False
         raise
     return True
+
+
+def remove_file_or_packed(name: str) -> None:
+    """Remove the file of this name, compressed or not, if it is there."""
+    remove_file(name)
+    remove_file(f"{name}.gz")
+
+
+def read_range(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes of a file from ``start`` up to ``end`` in blocks. Raises FileShrank."""
+    file.seek(start)
+    left = end - start
+    while left > 0:
+        block = file.read(min(left, BLOCK_BYTES))
+        if not block:
+            raise FileShrank
+        left -= len(block)
+        yield block
 
 
 @contextmanager

@@ -199,10 +199,3 @@ def _any_case(character: str) -> str:
     if connection.vendor == "sqlite":
         variants = {json.dumps(variant)[1:-1] for variant in variants}  # kept as backslash-u escapes there
     return f"(?:{'|'.join(re.escape(variant) for variant in sorted(variants))})"
-
-
-def matching(rows: ExecutionQuerySet, params: Params) -> tuple[ExecutionQuerySet, ExecutionFilters]:
-    """Return the rows that the filters of a query string leave, and the filters."""
-    filters = parse_filters(params)
-    return filters.apply(rows), filters
-

@@ -1,0 +1,1 @@
+"""Artifacts and their versions over HTTP (api.md 17)."""

@@ -1,0 +1,80 @@
+"""What the views of executions share."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.response import Response
+
+from apps.core.api import query
+from apps.core.api.pagination import ExecutionPagination
+from apps.core.api.views import AttuneViewSet
+from apps.core.errors import Forbidden
+from apps.executions import visibility
+from apps.executions.api.filters import ExecutionFilters, parse_filters
+from apps.executions.api.serializers import (
+    SUMMARY_COLUMNS,
+    ExecutionSerializer,
+    ExecutionSummarySerializer,
+    execution_data,
+    summary_data,
+)
+from apps.executions.errors import ExecutionNotFound
+from apps.executions.models import Execution, ExecutionQuerySet
+
+
+class WindowPagination(ExecutionPagination):
+    """Says how many of the newest rows were looked through, when not all were."""
+
+    window: int | None = None
+
+    def pagination(self) -> dict[str, Any]:
+        told = super().pagination()
+        return told if self.window is None else {**told, "window": self.window}
+
+
+class ExecutionViews(AttuneViewSet[Execution]):
+    """One execution by its id, or those that the caller may see."""
+
+    queryset = Execution.objects.newest_first()
+    serializer_class = ExecutionSerializer
+    visible_to = staticmethod(visibility.visible_to)
+    pagination_class = WindowPagination
+    lookup_field = "pk"
+    noun = "Execution"
+
+    def get_object(self) -> Execution:
+        """Return the execution of the path. Raises ExecutionNotFound; Forbidden when the caller may not read it."""
+        execution = self.existing()
+        if not visibility.may_read(self.caller, execution):
+            raise Forbidden("Insufficient permissions: executions:read")
+        return execution
+
+    def existing(self) -> Execution:
+        """Return the execution of the path, whoever asks. Raises ExecutionNotFound."""
+        pk = query.path_id(self.kwargs["pk"])
+        execution = Execution.objects.filter(pk=pk).first()
+        if execution is None:
+            raise ExecutionNotFound(pk)
+        return execution
+
+    def before_denial(self) -> None:
+        if "pk" in self.kwargs:
+            self.existing()
+
+    def shown(self, row: Execution) -> dict[str, Any]:
+        return execution_data(row)
+
+    def matching(self) -> tuple[ExecutionQuerySet, ExecutionFilters]:
+        """Return the visible rows that the query's filters leave, and the filters."""
+        filters = parse_filters(self.request.query_params)
+        return filters.apply(visibility.visible_to(self.caller)), filters
+
+    def summaries(self, rows: "QuerySet[Execution]", *, window: int | None = None) -> Response:
+        """Return one page of summaries; only their columns are read."""
+        assert isinstance(self.paginator, WindowPagination)
+        self.paginator.window = window
+        return self.listed(rows.only(*SUMMARY_COLUMNS), ExecutionSummarySerializer)
+
+    def summaries_of(self, rows: "QuerySet[Execution]") -> list[dict[str, Any]]:
+        """Return the summaries of all the rows."""
+        return [summary_data(row) for row in rows.only(*SUMMARY_COLUMNS)]

@@ -1,0 +1,48 @@
+"""Routes of parts that are not built yet: they are there and answer 501."""
+
+from typing import ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.core.api.grants import by_object, filtered
+from apps.core.errors import NotImplementedYet
+from apps.executions.api.base import ExecutionViews
+
+
+@extend_schema(exclude=True)
+class LaterViewSet(ExecutionViews):
+    """Streams, workflows, inquiries."""
+
+    grants: ClassVar = {
+        "stream": filtered("executions:read"),
+        "workflow": by_object("executions:read"),
+        "inquiries": filtered("inquiries:read"),
+        "rerun": by_object("actions:execute"),
+        "reschedule": "executions:update",
+    }
+
+    def stream(self, request: Request) -> Response:
+        """Follow executions while they change."""
+        raise NotImplementedYet("Live streams are not there yet")
+
+    def workflow(self, request: Request, pk: str) -> Response:
+        """Show an execution as the workflow it is."""
+        self.get_object()
+        raise NotImplementedYet("Workflows are not there yet")
+
+    def inquiries(self, request: Request, pk: str) -> Response:
+        """List the questions an execution has asked."""
+        self.existing()
+        raise NotImplementedYet("Inquiries are not there yet")
+
+    def rerun(self, request: Request, pk: str) -> Response:
+        """Run chosen tasks of a workflow again."""
+        self.get_object()
+        raise NotImplementedYet("Workflows are not there yet")
+
+    def reschedule(self, request: Request, pk: str) -> Response:
+        """Let dispatch choose a worker anew."""
+        self.existing()
+        raise NotImplementedYet("Rescheduling is not there yet")

@@ -1,0 +1,128 @@
+"""The whole result, why, and history of an execution (api.md 13.5, 13.6, 21)."""
+
+import json
+from typing import Any, ClassVar
+
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.core.api import envelopes, query
+from apps.core.api.grants import by_object, filtered
+from apps.core.api.pagination import HistoryPagination
+from apps.core.api.query import Params
+from apps.core.api.views import AttuneViewSet
+from apps.core.errors import BadRequest, Forbidden
+from apps.executions import visibility
+from apps.executions.api.base import ExecutionViews
+from apps.executions.api.documents import HISTORY_PARAMETERS, POINTER, WAIT
+from apps.executions.api.executions import finished_within, wait_seconds
+from apps.executions.api.serializers import HistoryRecordSerializer, WhySerializer
+from apps.executions.artifacts import whole_result
+from apps.executions.models import ExecutionHistory
+from apps.executions.services import explain
+from apps.workers.models import WorkerHistory
+
+_OPERATIONS = ("INSERT", "UPDATE", "DELETE")
+_MISSING = object()
+
+
+class ResultViewSet(ExecutionViews):
+    """What came of an execution."""
+
+    grants: ClassVar = {"result": by_object("executions:read"), "why": by_object("executions:read")}
+
+    @extend_schema(parameters=[POINTER, WAIT], responses=OpenApiTypes.ANY)
+    def result(self, request: Request, pk: str) -> Response:
+        """Read the whole result, whatever its size; null before the end. ``pointer`` picks a part of it."""
+        seconds = wait_seconds(request)
+        pointer = request.query_params.get("pointer")
+        execution = finished_within(self.get_object(), seconds)
+        whole = whole_result(execution) if execution.is_finished else None
+        return envelopes.single(whole if pointer is None else part_at(whole, pointer))
+
+    @extend_schema(responses=WhySerializer)
+    def why(self, request: Request, pk: str) -> Response:
+        """Say what an execution waits for, or why it ended."""
+        return envelopes.single(explain(self.get_object()))
+
+
+def part_at(value: Any, pointer: str) -> Any:
+    """Return what a JSON pointer (RFC 6901) names. Raises BadRequest for a bad or missing path."""
+    if pointer and not pointer.startswith("/"):
+        raise BadRequest("A JSON pointer is empty or begins with '/'")
+    for token in pointer.split("/")[1:]:
+        value = _member(value, token.replace("~1", "/").replace("~0", "~"))
+        if value is _MISSING:
+            raise BadRequest(f"The result has nothing at {pointer[:200]}")
+    return value
+
+
+def _member(value: Any, name: str) -> Any:
+    match value:
+        case dict():
+            return value.get(name, _MISSING)
+        case list() if name.isascii() and name.isdigit() and len(name) < 10 and (name == "0" or name[0] != "0"):
+            return value[int(name)] if int(name) < len(value) else _MISSING
+        case _:
+            return _MISSING
+
+
+class ExecutionHistoryViewSet(ExecutionViews):
+    """What became of one execution, step by step."""
+
+    grants: ClassVar = {"list": by_object("executions:read")}
+    pagination_class = HistoryPagination  # type: ignore[assignment]  # of another kind than the base view's
+
+    @extend_schema(parameters=HISTORY_PARAMETERS, responses=HistoryRecordSerializer(many=True))
+    def list(self, request: Request, pk: str) -> Response:
+        """List the changes of an execution, newest first."""
+        rows = ExecutionHistory.objects.filter(entity_id=self.get_object().pk)
+        return self.listed(history_matching(rows, request.query_params), HistoryRecordSerializer)
+
+
+class HistoryViewSet(AttuneViewSet[ExecutionHistory]):
+    """What became of executions and workers."""
+
+    queryset = ExecutionHistory.objects.all()
+    serializer_class = HistoryRecordSerializer
+    grants: ClassVar = {"list": filtered("executions:read")}
+    pagination_class = HistoryPagination
+
+    @extend_schema(parameters=HISTORY_PARAMETERS, responses=HistoryRecordSerializer(many=True))
+    def list(self, request: Request, entity_type: str) -> Response:
+        """List the changes of all executions, or of all workers, newest first."""
+        rows: Any
+        match entity_type:
+            case "execution":
+                rows = ExecutionHistory.objects.all()
+                if not self.caller.allows("executions:read"):
+                    rows = rows.filter(entity_id__in=visibility.visible_to(self.caller).values("pk"))
+            case "worker":
+                if not self.caller.allows("workers:read"):
+                    raise Forbidden("Insufficient permissions: workers:read")
+                rows = WorkerHistory.objects.all()
+            case _:
+                raise BadRequest(f"There is no history of '{entity_type[:80]}': execution and worker have one")
+        return self.listed(history_matching(rows, request.query_params))
+
+
+def history_matching(rows: Any, params: Params) -> Any:
+    """Return the history rows that the query asks for."""
+    condition = Q()
+    if (entity_id := query.identifier(params, "entity_id")) is not None:
+        condition &= Q(entity_id=entity_id)
+    if entity_ref := query.text(params, "entity_ref"):
+        condition &= Q(entity_ref=entity_ref)
+    if operation := query.choice(params, "operation", _OPERATIONS):
+        condition &= Q(operation=operation)
+    if changed_field := query.text(params, "changed_field"):
+        condition &= Q(changed__contains=json.dumps(changed_field))
+    if since := query.moment(params, "since"):
+        condition &= Q(time__gte=since)
+    if until := query.moment(params, "until"):
+        condition &= Q(time__lt=until)
+    return rows.alias(changed=Cast("changed_fields", TextField())).filter(condition)
