@@ -35,6 +35,8 @@ JWT_REFRESH_LIFETIME = timedelta(seconds=env.read("ATTUNE_JWT_REFRESH_SECONDS"))
 ENCRYPTION_KEY = kept_secret(
     STATE_DIR / "encryption_key", env.read("ATTUNE_ENCRYPTION_KEY"), variable="ATTUNE_ENCRYPTION_KEY"
 )
+if len(ENCRYPTION_KEY) < 32:
+    raise env.BadSetting("ATTUNE_ENCRYPTION_KEY has fewer than 32 characters. Set a random text of 32 or more.")
 # Signs sessions and forms only; one secret to look after, and the two uses never see each other's key.
 SECRET_KEY = f"django:{JWT_SECRET}"
 ALLOW_SELF_REGISTRATION: bool = env.read("ATTUNE_ALLOW_SELF_REGISTRATION")
@@ -190,6 +192,8 @@ DATABASES = {"default": database(env.read("DATABASE_URL"))}
 
 # --- Celery -----------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL: str = env.read("CELERY_BROKER_URL")
+if CELERY_BROKER_URL == "memory://":
+    CELERY_BROKER_URL = "memory://localhost/"  # the same broker; without a host kombu warns
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

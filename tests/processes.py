@@ -7,7 +7,6 @@ Their environment is made from nothing, so that the developer's settings have no
 
 import contextlib
 import os
-import pwd
 import re
 import signal
 import socket
@@ -62,15 +61,18 @@ def database_url(name: str | None = None, *, port: int | None = None) -> str:
     return f"postgres://{user}@{there['HOST'] or '127.0.0.1'}:{port or there['PORT'] or 5432}/{name or there['NAME']}"
 
 
+_WITHOUT_ROOTS_RIGHT_TO_EVERY_FILE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
 Kept = TypeVar("Kept", bound="Process")
 
 
 class Process:
-    """One process of the product; what it writes goes to a file."""
+    """One process of the product; what it writes goes to a file. A mortal one keeps to the modes of files."""
 
-    def __init__(self, argv: list[str], environment: Mapping[str, str], *, user: str | None = None) -> None:
+    def __init__(self, argv: list[str], environment: Mapping[str, str], *, mortal: bool = False) -> None:
         self._output = tempfile.NamedTemporaryFile(mode="w+b", suffix=".log")  # noqa: SIM115  # lives as long as we
-        account = pwd.getpwnam(user) if user else None
+        if mortal and os.geteuid() == 0:
+            argv = [*_WITHOUT_ROOTS_RIGHT_TO_EVERY_FILE, *argv]
         self._process = subprocess.Popen(
             argv,
             cwd=BASE_DIR,
@@ -79,9 +81,6 @@ class Process:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            user=account.pw_uid if account else None,
-            group=account.pw_gid if account else None,
-            extra_groups=[] if account else None,
         )
 
     @property
@@ -150,16 +149,14 @@ class Process:
 class Up(Process):
     """``manage.py up`` on a free port."""
 
-    def __init__(
-        self, state_dir: Path, *, port: int | None = None, user: str | None = None, **environment: str
-    ) -> None:
+    def __init__(self, state_dir: Path, *, port: int | None = None, mortal: bool = False, **environment: str) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         credentials = {"ATTUNE_ADMIN_LOGIN": ADMIN["login"], "ATTUNE_ADMIN_PASSWORD": ADMIN["password"]}
         super().__init__(
             [sys.executable, "manage.py", "up"],
             {"ATTUNE_STATE_DIR": str(state_dir), "ATTUNE_PORT": str(self.port), **credentials, **environment},
-            user=user,
+            mortal=mortal,
         )
 
     def status(self, path: str) -> int | None:
