@@ -11,6 +11,9 @@ What the worker still had is settled there and then.
 ``runs`` ({execution id: epoch} of what this process runs), ``stop`` (callable(execution_id, reason) that stops one).
 
 ``worker_available``: a worker can take work it could not take before (registered, uncordoned, new capabilities).
+
+``environment_built``: a build of a pack's environment has ended, outside a transaction. Arguments: ``pack`` (Pack),
+``runtime`` (Runtime), ``version`` (str, empty: none was selected), ``log`` (Path of its output), ``succeeded`` (bool).
 """
 
 from django.dispatch import Signal
@@ -19,3 +22,4 @@ lease_over = Signal()
 worker_draining = Signal()
 lease_renewed = Signal()
 worker_available = Signal()
+environment_built = Signal()

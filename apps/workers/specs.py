@@ -29,7 +29,7 @@ def runtime_spec(runtime: Runtime, constraint: str | None, capabilities: Mapping
     version = _choose(list(runtime.versions.all()), constraint, offered)
     config = dict(runtime.execution_config)
     if version is not None:
-        config = _laid_over(config, version.execution_config)
+        config = laid_over(config, version.execution_config)
     spec = RuntimeSpec(
         name=runtime.name,
         aliases=tuple(runtime.aliases),
@@ -63,9 +63,10 @@ def _choose(versions: list[RuntimeVersion], constraint: str | None, offered: tup
     return fitting[best] if best is not None else None
 
 
-def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with another laid over it, mapping by mapping."""
     merged = dict(base)
     for key, value in over.items():
         mine = merged.get(key)
-        merged[key] = _laid_over(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = laid_over(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
     return merged
