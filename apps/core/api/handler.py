@@ -150,13 +150,21 @@ def _flatten(detail: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield (field path, message, code) of every leaf of a serializer's errors."""
     if isinstance(detail, Mapping):
         for key, inner in detail.items():
-            outer = key in {"non_field_errors", django.NON_FIELD_ERRORS}
-            yield from _flatten(inner, path if outer else f"{path}.{key}" if path else str(key))
+            yield from _flatten(inner, _below(path, key))
     elif isinstance(detail, Sequence) and not isinstance(detail, str):
         for index, inner in enumerate(detail):
             yield from _flatten(inner, path if isinstance(inner, str) or not inner else f"{path}[{index}]")
     else:
         yield path, str(detail), str(getattr(detail, "code", ""))
+
+
+def _below(path: str, key: object) -> str:
+    """Return the path of a member: ``tags[0]``, ``limits.memory_mb``."""
+    if key in {"non_field_errors", django.NON_FIELD_ERRORS}:
+        return path
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else str(key)
 
 
 # --- The database -----------------------------------------------------------------------------------------------

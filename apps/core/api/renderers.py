@@ -7,6 +7,8 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
 from rest_framework.request import Request
 
+from apps.core.errors import AttuneError
+
 
 class LenientNegotiation(DefaultContentNegotiation):
     """JSON for whoever accepts neither JSON nor HTML: an ``Accept`` header is no reason to refuse."""
@@ -25,6 +27,13 @@ class LenientNegotiation(DefaultContentNegotiation):
 
 class BrowsableRenderer(BrowsableAPIRenderer):
     """The browsable API with forms for raw JSON: what one types is what a client would send."""
+
+    def show_form_for_method(self, view: Any, method: str, request: Request, obj: Any) -> bool:
+        """Whether this caller could do it here."""
+        try:
+            return bool(super().show_form_for_method(view, method, request, obj))
+        except AttuneError:
+            return False
 
     def get_rendered_html_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
         """Return a true value where a button is enough (DELETE, OPTIONS); bodies are written as JSON."""

@@ -155,7 +155,11 @@ class AttuneViewSet(AttuneView, GenericViewSet, Generic[Row]):
             self.get_object()
 
     def get_serializer_class(self) -> type[Any]:
-        return self.serializer_classes.get(self.operation) or self.serializer_class or serializers.Serializer
+        own = self.serializer_classes.get(self.operation)
+        if own is not None:
+            return own
+        is_verb = self.request.method not in self.READS and self.operation not in {"create", "update"}
+        return serializers.Serializer if is_verb or self.serializer_class is None else self.serializer_class
 
     def shown(self, row: Row) -> Any:
         """Return the row as answers show it."""
