@@ -2,18 +2,25 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
-from unfold.forms import AuthenticationForm
-from unfold.sites import UnfoldAdminSite
 
+from apps.core.api.client import address_of
 from apps.core.errors import AttuneError
+from apps.identity import throttle
 from apps.identity.grants import holds_set
 from apps.identity.models import ADMIN_SET_REF, Identity
 from attune.dashboard import overview
+
+if TYPE_CHECKING:  # the theme has no types; its classes stand in for these
+    from django.contrib.admin import AdminSite as UnfoldAdminSite
+    from django.contrib.admin.forms import AdminAuthenticationForm as AuthenticationForm
+else:
+    from unfold.forms import AuthenticationForm
+    from unfold.sites import UnfoldAdminSite
 
 # No script in a page of ours is inline; "unsafe-eval" is what the theme's Alpine.js needs to read its attributes.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -66,7 +73,17 @@ class ConsoleLoginForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         try:
             return dict(super().clean())
-        except AttuneError as error:  # frozen, or too many failures
+        except ValidationError:
+            self._say_when_locked()
+            raise
+
+    def _say_when_locked(self) -> None:
+        """Too many failures look like a wrong password otherwise, and trying on makes it worse."""
+        if self.request is None:
+            return
+        try:
+            throttle.check(throttle.key_for(self.cleaned_data.get("username", ""), address_of(self.request)))
+        except AttuneError as error:
             raise ValidationError(error.message) from None
 
     def confirm_login_allowed(self, user: Any) -> None:
@@ -94,10 +111,10 @@ class ConsoleSite(UnfoldAdminSite):
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         return _with_policy(super().admin_view(view, cacheable))
 
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return _allowing_little(super().login(request, extra_context))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         context = {**self.each_context(request), "title": self.index_title, **overview(), **(extra_context or {})}
-        request.current_app = self.name  # type: ignore[attr-defined]  # django.contrib.admin's contract
+        request.current_app = self.name
         return TemplateResponse(request, "admin/overview.html", context)

@@ -73,7 +73,7 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
-                "title": "Who may",
+                "title": "Access",
                 "separator": True,
                 "items": [
                     _item("Identities", "group", "identity_identity_changelist"),

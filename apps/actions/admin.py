@@ -8,12 +8,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
 
 from apps.actions.models import Action
 from apps.core import markup
-from apps.core.admin import MachineRows, as_json, as_text, as_time
+from apps.core.admin import MachineRows, as_json, as_text, page_button
 from apps.core.parameter_text import Parameter, declared_parameters, text_of
 
 # Its page is the executions app's, which stands above this one: known here by name only.
@@ -36,7 +34,7 @@ def _row(parameter: Parameter) -> SafeString:
 
 @admin.register(Action)
 class ActionAdmin(MachineRows):
-    list_display = ("ref", "label", "of_pack", "of_runtime", "is_adhoc", as_time("updated"), "run_link")
+    list_display = ("ref", "label", "of_pack", "of_runtime", "is_adhoc", "updated", "run_link")
     list_filter = ("is_adhoc", "pack", "runtime")
     list_select_related = ("pack", "runtime")
     list_defer = ("entrypoint", "param_schema", "out_schema", "description", "limits", "worker_affinity")
@@ -49,17 +47,17 @@ class ActionAdmin(MachineRows):
         ("How it runs", {"classes": ("tab",), "fields": (
             "is_adhoc", "runtime_version_constraint", "parameter_delivery", "parameter_format", "output_format",
             "timeout_seconds", "max_retries", "on_worker_lost", "max_lost_attempts", "priority", "strict_parameters",
-            as_json("limits"), as_json("semaphores"),
+            "limits", "semaphores",
         )}),
         ("Where it runs", {"classes": ("tab",), "fields": (
-            as_json("required_worker_runtimes"), as_json("worker_selector"), as_json("worker_tolerations"),
-            as_json("worker_affinity"),
+            "required_worker_runtimes", "worker_selector", "worker_tolerations",
+            "worker_affinity",
         )}),
         ("Schemas", {"classes": ("tab",), "fields": (as_json("param_schema", "parameters"), as_json("out_schema", "output"))}),
         ("Rights and retention", {"classes": ("tab",), "fields": (
-            as_json("default_execution_permission_set_refs", "rights of its token"), as_json("ambient_keys"),
+            as_json("default_execution_permission_set_refs", "rights of its token"), "ambient_keys",
             "accesses_mcp", "log_retention_policy", "log_retention_limit", "artifact_retention_policy",
-            "artifact_retention_limit", as_time("created"), as_time("updated"),
+            "artifact_retention_limit", "created", "updated",
         )}),
     )  # fmt: skip
 
@@ -67,27 +65,27 @@ class ActionAdmin(MachineRows):
         rows: QuerySet[Action] = super().get_queryset(request)
         return rows.select_related("pack", "runtime")
 
-    @display(description="pack", ordering="pack_ref")
+    @admin.display(description="pack", ordering="pack_ref")
     def of_pack(self, row: Action) -> SafeString:
         return markup.row_link("packs_pack", row.pack_id, row.pack_ref)
 
-    @display(description="runtime")
+    @admin.display(description="runtime")
     def of_runtime(self, row: Action) -> SafeString:
         return markup.row_link("workers_runtime", row.runtime_id, row.runtime)
 
-    @display(description="parameters")
+    @admin.display(description="parameters")
     def parameters(self, row: Action) -> SafeString:
         return markup.lines(map(_row, declared_parameters(row.param_schema)))
 
-    @display(description="")
+    @admin.display(description="")
     def run_link(self, row: Action) -> SafeString:
         return markup.link(reverse(RUN_PAGE, args=[row.pk]), "Run")
 
-    @action(description="Run", icon="play_arrow", variant=ActionVariant.PRIMARY)
+    @page_button("Run", icon="play_arrow", primary=True)
     def run(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return HttpResponseRedirect(reverse(RUN_PAGE, args=[object_id]))
 
-    @action(description="Executions", icon="list")
+    @page_button("Executions", icon="list")
     def executions(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = Action.objects.only("ref").filter(pk=object_id).first()
         filters: dict[str, Any] = {"action_ref": row.ref} if row is not None else {}

@@ -7,24 +7,35 @@ at, and whose verbs are admin actions that call a service).
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin, TabularInline
-from unfold.decorators import display
-from unfold.views import ChangeList
+from django.urls import reverse
+from django.utils.text import capfirst
+from unfold.decorators import action as unfold_action
+from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from apps.core import markup
 from apps.core.errors import AttuneError
 
+if TYPE_CHECKING:  # the theme has no types; its classes stand in for these
+    from django.contrib.admin import ModelAdmin, TabularInline
+    from django.contrib.admin.views.main import ChangeList
+else:
+    from unfold.admin import ModelAdmin, TabularInline
+    from unfold.views import ChangeList
+
 COUNT_LIMIT = 10_000
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 class BoundedPaginator(Paginator):
@@ -53,7 +64,11 @@ class LeanChangeList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
         rows: QuerySet[Model] = super().get_queryset(request, exclude_parameters)
-        return rows.defer(*self.model_admin.list_defer)
+        return rows.defer(*getattr(self.model_admin, "list_defer", ()))
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count  # counted once, and no further than it is of use
 
 
 class LinkedFilter(admin.SimpleListFilter):
@@ -79,8 +94,8 @@ def linked_filter(name: str, title: str) -> type[LinkedFilter]:
     return type(f"{name}_filter", (LinkedFilter,), {"parameter_name": name, "title": title})
 
 
-def _column(name: str, label: str, show: Callable[[Any], Any]) -> Callable[[Model], Any]:
-    @display(description=label)
+def _column(name: str, label: str, show: Callable[[Any], Any]) -> Any:  # the stubs only know names of columns
+    @admin.display(description=label)
     def column(row: Model) -> Any:
         return show(getattr(row, name))
 
@@ -89,27 +104,46 @@ def _column(name: str, label: str, show: Callable[[Any], Any]) -> Callable[[Mode
 
 
 @cache  # Django compares the fields of a page by identity
-def as_json(name: str, label: str = "") -> Callable[[Model], Any]:
+def as_json(name: str, label: str = "") -> Any:
     """Return a read-only field of a page: the JSON in column ``name``, indented and coloured."""
     return _column(name, label or name.replace("_", " "), markup.json_block)
 
 
 @cache
-def as_time(name: str, label: str = "") -> Callable[[Model], Any]:
+def as_time(name: str, label: str = "") -> Any:
     """Return a column: a moment, relative and exact."""
     return _column(name, label or name.removesuffix("_at").replace("_", " "), markup.when)
 
 
 @cache
-def as_text(name: str, label: str = "") -> Callable[[Model], Any]:
+def as_text(name: str, label: str = "") -> Any:
     """Return a read-only field of a page: text as it is, line breaks kept."""
     return _column(name, label or name.replace("_", " "), markup.code_block)
 
 
 @cache
-def as_badge(name: str, label: str = "") -> Callable[[Model], Any]:
+def as_badge(name: str, label: str = "") -> Any:
     """Return a column: a status word in its colour."""
     return _column(name, label or name.replace("_", " "), markup.badge)
+
+
+@cache
+def as_flag(name: str, label: str = "") -> Any:
+    """Return a column: "yes", or a dash; a no is nothing to be alarmed about."""
+    return _column(name, label or name.replace("_", " "), lambda value: "yes" if value else markup.EMPTY)
+
+
+@cache
+def as_word(name: str, label: str = "") -> Any:
+    """Return a column: one of the words of the wire, spelled as there."""
+    return _column(name, label or name.replace("_", " "), lambda value: value or markup.EMPTY)
+
+
+def page_button(description: str, *, icon: str, primary: bool = False) -> Callable[[_Method], _Method]:
+    """Make a method a button at the top of a row's page (``actions_detail``)."""
+    variant = ActionVariant.PRIMARY if primary else ActionVariant.DEFAULT
+    decorator: Callable[[_Method], _Method] = unfold_action(description=description, icon=icon, variant=variant)
+    return decorator
 
 
 class ConfirmForm(forms.Form):
@@ -124,7 +158,7 @@ class ConfirmForm(forms.Form):
 class ConsoleAdmin(ModelAdmin):
     """A page of the console: who may enter may do everything here that the page offers."""
 
-    list_defer: tuple[str, ...] = ()
+    list_defer: ClassVar[tuple[str, ...]] = ()
     list_per_page = 50
     list_disable_select_all = True  # "all of a million rows" is a job for the API's bulk verbs
     list_fullwidth = True
@@ -154,11 +188,21 @@ class ConsoleAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LeanChangeList
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = capfirst(str(self.opts.verbose_name_plural))
+        answer: HttpResponse = super().changelist_view(request, {"title": title, **(extra_context or {})})
+        return answer
+
     def page(self, request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
         """Return a page of our own inside the console's frame."""
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # django.contrib.admin's contract
+        request.current_app = self.admin_site.name
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, **context}
         return TemplateResponse(request, template, frame)
+
+    def gone(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        """Say that there is no such row, on its list."""
+        self.message_user(request, f"There is no {self.opts.verbose_name} {pk} any more.", messages.WARNING)
+        return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def attempt(self, request: HttpRequest, verb: Callable[[], Any], done: str) -> Any:
         """Call a service and tell the operator how it went; return what it returned, None when it refused."""
@@ -193,7 +237,12 @@ class ConsoleAdmin(ModelAdmin):
         form = ConfirmForm(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
             answers = [
-                self.attempt(request, partial(verb, row, form.cleaned_data["reason"]), f"{button}: {row}") for row in rows
+                self.attempt(
+                    request,
+                    partial(verb, row, form.cleaned_data["reason"]),
+                    f"{button}: {row}" if len(rows) > 1 else f"{title}: done",
+                )
+                for row in rows
             ]
             url = then(answers[0]) if then is not None and answers and answers[0] is not None else back
             return HttpResponseRedirect(url)
@@ -207,16 +256,21 @@ class ConsoleAdmin(ModelAdmin):
     ) -> HttpResponse:
         """Like ``confirm``, for an action of the list."""
         chosen = list(rows)
-        hidden = {"action": action, admin.helpers.ACTION_CHECKBOX_NAME: [row.pk for row in chosen]}
+        hidden = {"action": action, ACTION_CHECKBOX_NAME: [row.pk for row in chosen]}
         return self.confirm(request, chosen, back=request.get_full_path(), hidden=hidden, **question)
 
 
-def _shown(field: models.Field) -> Any:
+def _shown(field: Any) -> Any:
+    """Return how a column is shown where an admin only names it."""
     match field:
         case models.JSONField():
             return as_json(field.name, str(field.verbose_name))
         case models.DateTimeField():
-            return as_time(field.name, str(field.verbose_name))
+            return as_time(field.name)
+        case models.BooleanField():
+            return as_flag(field.name, str(field.verbose_name))
+        case _ if field.choices:
+            return as_word(field.name, str(field.verbose_name))
         case _:
             return field.name
 
@@ -224,8 +278,8 @@ def _shown(field: models.Field) -> Any:
 class MachineRows(ConsoleAdmin):
     """Rows that only the product writes: looked at here, never edited, added or deleted."""
 
-    hidden_fields: tuple[str, ...] = ()  # columns no page shows
-    sortable_by: tuple[str, ...] = ()  # a column without its own index must not sort a million rows
+    hidden_fields: ClassVar[tuple[str, ...]] = ()  # columns no page shows
+    sortable_by: ClassVar[tuple[str, ...]] = ()  # a column without its own index must not sort a million rows
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -236,9 +290,24 @@ class MachineRows(ConsoleAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def _shown(self, name: Any) -> Any:
+        try:
+            return _shown(self.opts.get_field(name)) if isinstance(name, str) else name
+        except FieldDoesNotExist:
+            return name  # a method
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [self._shown(name) for name in super().get_list_display(request)]
+
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         columns = [field for field in self.opts.fields if field.name not in self.hidden_fields]
-        return [_shown(field) for field in columns if not isinstance(field, models.BinaryField)]
+        return list(self.fields or [field.name for field in columns if not isinstance(field, models.BinaryField)])
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [
+            (heading, {**options, "fields": [self._shown(name) for name in options["fields"]]})
+            for heading, options in super().get_fieldsets(request, obj)
+        ]
 
 
 class ReadOnlyInline(TabularInline):

@@ -25,7 +25,7 @@ class Parameter:
     secret: bool = False
     default: Any = NOTHING
     choices: tuple[Any, ...] = ()
-    property: Mapping[str, Any]
+    spec: Mapping[str, Any]  # the property object itself
 
     @property
     def has_default(self) -> bool:
@@ -40,10 +40,8 @@ def declared_parameters(schema: Any) -> list[Parameter]:
     if is_json_schema(schema):
         properties = schema["properties"]
         required = frozenset(name for name in schema.get("required") or () if isinstance(name, str))
-    found = [
-        _parameter(str(name), spec, required) for name, spec in properties.items() if isinstance(spec, Mapping)
-    ]
-    return sorted(found, key=lambda parameter: _position(parameter.property))
+    found = [_parameter(str(name), spec, required) for name, spec in properties.items() if isinstance(spec, Mapping)]
+    return sorted(found, key=lambda parameter: _position(parameter.spec))
 
 
 def _position(spec: Mapping[str, Any]) -> float:
@@ -63,7 +61,7 @@ def _parameter(name: str, spec: Mapping[str, Any], required: frozenset[str]) -> 
         secret=spec.get("secret") is True,
         default=spec.get("default", NOTHING),
         choices=tuple(choices) if isinstance(choices, list) else (),
-        property=spec,
+        spec=spec,
     )
 
 

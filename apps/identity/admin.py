@@ -10,7 +10,6 @@ from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminPasswordWidget,
@@ -29,6 +28,7 @@ from apps.identity.models import (
     PermissionSet,
     SignInFailures,
 )
+from apps.identity.sessions import person_of
 
 admin.site.unregister(Group)  # Django's own groups mean nothing here
 
@@ -117,9 +117,9 @@ class IdentityAdmin(ConsoleAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Identity | None = None) -> bool:
         return False  # what it did keeps its name; freezing takes the access away
 
-    def get_form(self, request: HttpRequest, obj: Identity | None = None, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, **kwargs)
-        form.asked_by = request.user
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        form.asked_by = person_of(request)
         return form
 
     def save_model(self, request: HttpRequest, obj: Identity, form: IdentityForm, change: bool) -> None:
@@ -134,26 +134,26 @@ class IdentityAdmin(ConsoleAdmin):
                 services.change_profile(obj, display_name=given["display_name"])
                 if given["password"]:
                     services.set_password(obj, given["password"])
-            rights.hold_exactly(obj, [held.ref for held in given["permission_sets"]], by=request.user)
+            rights.hold_exactly(obj, [held.ref for held in given["permission_sets"]], by=person_of(request))
 
-    @display(description="state")
+    @admin.display(description="state")
     def state(self, identity: Identity) -> SafeString:
         return markup.badge("frozen") if identity.frozen else markup.badge("active")
 
-    @display(description="permission sets")
+    @admin.display(description="permission sets")
     def sets(self, identity: Identity) -> SafeString:
         return markup.commas(held.permset.ref for held in identity.assignments.all())
 
-    @display(description="executions")
+    @admin.display(description="executions")
     def executions(self, identity: Identity) -> SafeString:
         return markup.link(markup.list_of("executions_execution", executor=identity.pk), "What it asked for")
 
-    @action(description="Freeze: no sign-in, no tokens")
+    @admin.action(description="Freeze: no sign-in, no tokens")
     def freeze(self, request: HttpRequest, rows: QuerySet[Identity]) -> None:
         for identity in rows:
-            self.attempt(request, partial(rights.freeze, identity, by=request.user), f"{identity} is frozen")
+            self.attempt(request, partial(rights.freeze, identity, by=person_of(request)), f"{identity} is frozen")
 
-    @action(description="Unfreeze")
+    @admin.action(description="Unfreeze")
     def unfreeze(self, request: HttpRequest, rows: QuerySet[Identity]) -> None:
         for identity in rows:
             self.attempt(request, partial(rights.unfreeze, identity), f"{identity} may sign in again")
@@ -166,7 +166,7 @@ class PermissionSetAdmin(MachineRows):
     list_defer = ("description",)
     search_fields = ("ref", "label")
 
-    @display(description="grants")
+    @admin.display(description="grants")
     def grant_count(self, held: PermissionSet) -> int:
         return len(held.grants or [])
 
@@ -178,11 +178,11 @@ class PermissionAssignmentAdmin(MachineRows):
     list_select_related = ("identity", "permset")
     ordering = ("id",)
 
-    @display(description="identity")
+    @admin.display(description="identity")
     def who(self, held: PermissionAssignment) -> str:
         return held.identity.login
 
-    @display(description="permission set")
+    @admin.display(description="permission set")
     def which(self, held: PermissionAssignment) -> SafeString:
         return markup.row_link("identity_permissionset", held.permset_id, held.permset.ref)
 
@@ -203,6 +203,6 @@ class SignInFailuresAdmin(MachineRows):
     list_display = ("short_key", "failures", as_time("since"))
     ordering = ("-since",)
 
-    @display(description="login and address (hashed)")
+    @admin.display(description="login and address (hashed)")
     def short_key(self, row: SignInFailures) -> str:
         return row.key[:16]

@@ -7,7 +7,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import display
 
 from apps.core import markup
 from apps.core.admin import MachineRows, as_json, as_time
@@ -34,7 +33,7 @@ def _component_link(row: Any) -> SafeString:
 
 @admin.register(Pack)
 class PackAdmin(MachineRows):
-    list_display = ("ref", "label", "version", "origin", "warned", as_time("installed_at", "installed"), as_time("updated"))
+    list_display = ("ref", "label", "version", "origin", "warned", as_time("installed_at", "installed"), "updated")
     list_filter = ("is_standard",)
     list_defer = ("conf_schema", "config", "meta", "runtime_deps", "dependencies", "installers")
     ordering = ("ref",)
@@ -47,8 +46,8 @@ class PackAdmin(MachineRows):
             "installed_by", as_time("installed_at", "installed"), "is_standard",
         )}),
         ("What it says of itself", {"classes": ("tab",), "fields": (
-            as_json("tags"), as_json("dependencies"), as_json("runtime_deps", "runtime dependencies"),
-            as_json("preload"), as_json("meta"),
+            "tags", "dependencies", as_json("runtime_deps", "runtime dependencies"),
+            "preload", "meta",
         )}),
         ("Configuration", {"classes": ("tab",), "fields": (as_json("conf_schema", "schema"), "configuration")}),
     )  # fmt: skip
@@ -57,27 +56,27 @@ class PackAdmin(MachineRows):
         rows: QuerySet[Pack] = super().get_queryset(request)
         return rows.select_related("installed_by")
 
-    @display(description="from")
+    @admin.display(description="from")
     def origin(self, pack: Pack) -> SafeString:
         words = [pack.installation_method or "", "standard" if pack.is_standard else ""]
         return format_html("{}", ", ".join(word for word in words if word) or markup.EMPTY)
 
-    @display(description="warnings")
+    @admin.display(description="warnings")
     def warned(self, pack: Pack) -> SafeString:
         count = len(pack.warnings or [])
         return markup.badge(str(count), tone="warn") if count else markup.EMPTY
 
-    @display(description="warnings")
+    @admin.display(description="warnings")
     def warning_list(self, pack: Pack) -> SafeString:
         return markup.lines(pack.warnings or [])
 
-    @display(description="components")
+    @admin.display(description="components")
     def components(self, pack: Pack) -> SafeString:
         return markup.lines(
             format_html('<span class="at-muted">{}</span> {}', kind, markup.commas(map(_component_link, rows)))
             for kind, rows in _components(pack)
         )
 
-    @display(description="configuration")
+    @admin.display(description="configuration")
     def configuration(self, pack: Pack) -> SafeString:
         return markup.json_block(markup.without_secrets(pack.conf_schema, pack.config))

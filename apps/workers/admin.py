@@ -1,16 +1,13 @@
 """The console's pages of where things run: workers, runtimes, environments."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import display
 
 from apps.core import markup
-from apps.core.admin import MachineRows, ReadOnlyInline, as_badge, as_json, as_text, as_time, linked_filter
+from apps.core.admin import MachineRows, ReadOnlyInline, as_badge, as_text, as_time, linked_filter
 from apps.workers.health import health_state
 from apps.workers.models import PackEnvironment, Runtime, RuntimeVersion, Worker, WorkerHistory, WorkerLease
 
@@ -30,35 +27,36 @@ class WorkerAdmin(MachineRows):
                            as_time("last_heartbeat", "last heartbeat"), "lease_state", "executions")}),
         ("Kept from work", {"fields": ("cordoned", "cordon_reason", "cordoned_by", as_time("cordoned_at", "since"),
                                        "draining")}),
-        ("What it offers", {"fields": (as_json("capabilities"), as_json("meta"))}),
+        ("What it offers", {"fields": ("capabilities", "meta")}),
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
         rows: QuerySet[Worker] = super().get_queryset(request)
         return rows.select_related("lease", "cordoned_by")
 
-    @display(description="health")
+    @admin.display(description="health")
     def health(self, worker: Worker) -> SafeString:
         return markup.badge(health_state(worker))
 
-    @display(description="runtimes")
+    @admin.display(description="runtimes")
     def runtimes(self, worker: Worker) -> SafeString:
         return markup.commas((worker.capabilities or {}).get("runtimes") or [])
 
-    @display(description="kept from work")
+    @admin.display(description="kept from work")
     def cordon_note(self, worker: Worker) -> SafeString:
         if not (worker.cordoned or worker.draining):
             return markup.EMPTY
         return format_html("{}", worker.cordon_reason or ("draining" if worker.draining else "cordoned"))
 
-    @display(description="lease")
+    @admin.display(description="lease")
     def lease_state(self, worker: Worker) -> SafeString:
         lease: WorkerLease | None = getattr(worker, "lease", None)
         if lease is None:
             return markup.EMPTY
-        return format_html("until {} (taken {} times)", markup.when(lease.expires_at), lease.generation)
+        times = format_html('<span class="at-muted">taken {} times, held until</span>', lease.generation)
+        return markup.lines((times, markup.when(lease.expires_at)))
 
-    @display(description="executions")
+    @admin.display(description="executions")
     def executions(self, worker: Worker) -> SafeString:
         return markup.link(markup.list_of("executions_execution", worker__id__exact=worker.pk), "Those it ran")
 
@@ -72,16 +70,16 @@ class WorkerLeaseAdmin(MachineRows):
 
 @admin.register(WorkerHistory)
 class WorkerHistoryAdmin(MachineRows):
-    list_display = (as_time("time"), "worker", "operation", "changes", "actor", "reason")
-    list_display_links = (as_time("time"),)
+    list_display = ("time", "worker", "operation", "changes", "actor", "reason")
+    list_display_links = ("time",)
     list_filter = (linked_filter("entity_id", "worker"),)
     ordering = ("-time", "-id")
 
-    @display(description="worker")
+    @admin.display(description="worker")
     def worker(self, row: WorkerHistory) -> SafeString:
         return markup.row_link("workers_worker", row.entity_id, row.entity_ref)
 
-    @display(description="what changed")
+    @admin.display(description="what changed")
     def changes(self, row: WorkerHistory) -> SafeString:
         new = row.new_values or {}
         return markup.commas(
@@ -98,7 +96,7 @@ class RuntimeVersionInline(ReadOnlyInline):
 
 @admin.register(Runtime)
 class RuntimeAdmin(MachineRows):
-    list_display = ("ref", "name", "known_as", "pack_ref", "auto_detected", as_time("updated"))
+    list_display = ("ref", "name", "known_as", "pack_ref", "auto_detected", "updated")
     list_filter = ("pack",)
     list_select_related = ("pack",)
     list_defer = ("execution_config", "distributions", "installation", "detection_config", "description")
@@ -106,7 +104,7 @@ class RuntimeAdmin(MachineRows):
     search_fields = ("ref", "name")
     inlines = (RuntimeVersionInline,)
 
-    @display(description="also called")
+    @admin.display(description="also called")
     def known_as(self, runtime: Runtime) -> SafeString:
         return markup.commas(runtime.aliases or [])
 
@@ -122,18 +120,15 @@ class RuntimeVersionAdmin(MachineRows):
 
 @admin.register(PackEnvironment)
 class PackEnvironmentAdmin(MachineRows):
-    list_display = ("__str__", as_badge("status"), as_time("installed_at", "installed"), "short_error", as_time("updated"))
+    list_display = ("__str__", as_badge("status"), as_time("installed_at", "installed"), "short_error", "updated")
     list_filter = ("status", "pack", "runtime")
     list_select_related = ("pack", "runtime")
     ordering = ("pack_ref", "runtime_ref", "runtime_version")
     search_fields = ("pack_ref", "runtime_ref")
     fields = ("pack", "runtime", "runtime_version", as_badge("status"), as_text("last_error"), "path",
-              "manifest_checksum", as_time("installed_at", "installed"), as_time("updated"))  # fmt: skip
+              "manifest_checksum", as_time("installed_at", "installed"), "updated")  # fmt: skip
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return list(self.fields)
-
-    @display(description="error")
+    @admin.display(description="error")
     def short_error(self, environment: PackEnvironment) -> SafeString:
         lines = (environment.last_error or "").strip().splitlines()
         return format_html("{}", lines[-1][:120]) if lines else markup.EMPTY

@@ -13,15 +13,15 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
 
 from apps.actions.models import Action
 from apps.core import markup
-from apps.core.admin import MachineRows, as_badge, as_time, linked_filter
+from apps.core.admin import MachineRows, as_badge, linked_filter
 from apps.executions.admin.page import MODEL, execution_page
 from apps.executions.admin.run import RunForm, run_action
 from apps.executions.admin.verbs import VERBS
 from apps.executions.models import Execution
+from apps.identity.sessions import person_of
 from apps.packs.models import Pack
 
 MATCHED_ACTIONS = 50  # a search for a word that more actions contain is too wide to be of use
@@ -54,7 +54,7 @@ class PackFilter(admin.SimpleListFilter):
 
 @admin.register(Execution)
 class ExecutionAdmin(MachineRows):
-    list_display = ("name", as_badge("status"), "asked_by", "on_worker", as_time("created"), "duration", "exit")
+    list_display = ("name", as_badge("status"), "asked_by", "on_worker", "created", "duration", "exit")
     list_display_links = None  # the first column holds the links
     list_filter = (
         "status",
@@ -90,29 +90,29 @@ class ExecutionAdmin(MachineRows):
         refs = {term, *known[:MATCHED_ACTIONS]}
         return queryset.filter(action_ref__in=refs), False
 
-    @display(description="Execution")
+    @admin.display(description="Execution")
     def name(self, execution: Execution) -> SafeString:
         return format_html(
             '<a class="at-strong" href="{}">{}</a> <span class="at-muted at-number">#{}</span>',
             markup.page_of(MODEL, execution.pk), execution.action_ref, execution.pk,
         )  # fmt: skip
 
-    @display(description="Asked for by")
+    @admin.display(description="Asked for by")
     def asked_by(self, execution: Execution) -> SafeString:
         return markup.row_link("identity_identity", execution.executor_id, execution.executor)
 
-    @display(description="Worker")
+    @admin.display(description="Worker")
     def on_worker(self, execution: Execution) -> SafeString:
         return markup.row_link("workers_worker", execution.worker_id, execution.worker)
 
-    @display(description="Ran for")
+    @admin.display(description="Ran for")
     def duration(self, execution: Execution) -> SafeString:
         if execution.duration_ms is None and execution.started_at and not execution.is_finished:
             running = (timezone.now() - execution.started_at).total_seconds()
             return format_html('<span class="at-muted at-number">{} so far</span>', markup.seconds_text(running))
         return markup.milliseconds(execution.duration_ms)
 
-    @display(description="Exit")
+    @admin.display(description="Exit")
     def exit(self, execution: Execution) -> SafeString:
         return markup.EMPTY if execution.exit_code is None else format_html("{}", execution.exit_code)
 
@@ -141,7 +141,7 @@ class ExecutionAdmin(MachineRows):
         """The page of one execution; there is nothing to save on it."""
         execution = self._execution(int(object_id)) if object_id.isdigit() and len(object_id) < 19 else None
         if execution is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.gone(request, object_id)
         return self.page(
             request, "admin/executions/execution/page.html", str(execution),
             original=execution, **execution_page(execution),
@@ -158,13 +158,13 @@ class ExecutionAdmin(MachineRows):
     def verb_view(self, request: HttpRequest, execution_id: int, name: str) -> HttpResponse:
         verb, execution = VERBS[name], self._execution(execution_id)
         if execution is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, str(execution_id))
+            return self.gone(request, execution_id)
 
         def call(row: Execution, reason: str) -> Execution:
-            return verb.call(row.pk, request.user, reason)
+            return verb.call(row.pk, person_of(request), reason)
 
         return self.confirm(
-            request, [execution], title=f"{verb.label} {execution}", sentence=verb.sentence, button=verb.label,
+            request, [execution], title=f"{verb.label} {execution}", sentence=verb.sentence, button=f"{verb.label} execution",
             danger=verb.danger, verb=call, back=reverse(f"admin:{MODEL}_change", args=[execution_id]),
             then=lambda row: reverse(f"admin:{MODEL}_change", args=[row.pk]),
         )  # fmt: skip
@@ -179,7 +179,7 @@ class ExecutionAdmin(MachineRows):
         if (number := request.GET.get("from", "")).isdigit():
             earlier = Execution.objects.filter(pk=number, action=chosen).first()
         form = RunForm(request.POST or None, action=chosen, earlier=earlier)
-        if form.is_valid() and (execution := run_action(form, request.user)) is not None:
+        if form.is_valid() and (execution := run_action(form, person_of(request))) is not None:
             self.message_user(request, f"{execution} was asked for.")
             return HttpResponseRedirect(reverse(f"admin:{MODEL}_change", args=[execution.pk]))
         return self.page(
@@ -192,20 +192,20 @@ class ExecutionAdmin(MachineRows):
     def _selected(self, request: HttpRequest, rows: QuerySet[Execution], name: str, action_name: str) -> HttpResponse:
         verb = VERBS[name]
         chosen = rows.select_related(None).defer(*self.list_defer)
+        title = f"{verb.label} {len(chosen)} execution{'s' if len(chosen) != 1 else ''}"
         return self.confirm_selected(
-            request, chosen, action_name, title=f"{verb.label} {len(chosen)} executions", sentence=verb.sentence,
-            button=verb.label, danger=verb.danger,
-            verb=lambda row, reason: verb.call(row.pk, request.user, reason),
+            request, chosen, action_name, title=title, sentence=verb.sentence, button=title,
+            danger=verb.danger, verb=lambda row, reason: verb.call(row.pk, person_of(request), reason),
         )  # fmt: skip
 
-    @action(description="Cancel")
+    @admin.action(description="Cancel")
     def cancel_selected(self, request: HttpRequest, rows: QuerySet[Execution]) -> HttpResponse:
         return self._selected(request, rows, "cancel", "cancel_selected")
 
-    @action(description="Force-close")
+    @admin.action(description="Force-close")
     def force_close_selected(self, request: HttpRequest, rows: QuerySet[Execution]) -> HttpResponse:
         return self._selected(request, rows, "force-close", "force_close_selected")
 
-    @action(description="Retry")
+    @admin.action(description="Retry")
     def retry_selected(self, request: HttpRequest, rows: QuerySet[Execution]) -> HttpResponse:
         return self._selected(request, rows, "retry", "retry_selected")

@@ -42,6 +42,7 @@ class StateChange:
     """One row of the history that moved the status."""
 
     status: str
+    tone: str
     at: datetime
     after: str
     note: str
@@ -54,7 +55,9 @@ def log_tail(execution: Execution, stream: Stream) -> LogTail | None:
         log = open_log(execution, stream)
     except LogGone:
         preview = str((execution.result or {}).get(stream, ""))
-        return LogTail(stream=stream, text=preview, size="", note="Removed by retention, its beginning is kept", url="")
+        return LogTail(
+            stream=stream, text=preview, size="", note="Removed by retention, its beginning is kept", url=""
+        )
     with log:
         if not log.size_bytes:
             return None
@@ -80,7 +83,8 @@ def _state_changes(execution: Execution) -> list[StateChange]:
             continue
         after = markup.seconds_text(max(0.0, (row.time - execution.created).total_seconds()))
         note = " · ".join(part for part in (actors.get(row.actor or "", row.actor), row.reason) if part)
-        changes.append(StateChange(status=status, at=row.time, after=f"+{after}", note=note))
+        tone = markup.TONES.get(status, "plain")
+        changes.append(StateChange(status=status, tone=tone, at=row.time, after=f"+{after}", note=note))
     return changes
 
 
@@ -114,9 +118,12 @@ def _artifacts(execution: Execution) -> list[ArtifactVersion]:
     return list(versions.defer("content", "content_json").order_by("id")[:SHOWN_ROWS])
 
 
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
 def _facts(execution: Execution) -> list[tuple[str, SafeString | str]]:
     """Return the names and values of the right-hand column, without what says nothing."""
-    number = lambda value: markup.EMPTY if value is None else str(value)  # noqa: E731  # one word, used below only
     rows: list[tuple[str, Any, Any]] = [
         ("Action", True, markup.row_link("actions_action", execution.action_id, execution.action_ref)),
         ("Worker", True, markup.row_link("workers_worker", execution.worker_id, execution.worker)),
@@ -134,12 +141,12 @@ def _facts(execution: Execution) -> list[tuple[str, SafeString | str]]:
         ("Started", execution.started_at, markup.when(execution.started_at)),
         ("Ended", execution.finished_at, markup.when(execution.finished_at)),
         ("Time limit", execution.timeout_seconds, f"{execution.timeout_seconds} s"),
-        ("Priority", execution.priority, number(execution.priority)),
-        ("Attempt", execution.attempt > 1, number(execution.attempt)),
+        ("Priority", execution.priority, _number(execution.priority)),
+        ("Attempt", execution.attempt > 1, _number(execution.attempt)),
         ("Retry because", execution.retry_reason, execution.retry_reason),
-        ("Retries allowed", execution.max_retries, number(execution.max_retries)),
+        ("Retries allowed", execution.max_retries, _number(execution.max_retries)),
         ("When its worker is lost", True, execution.on_worker_lost),
-        ("Epoch", True, number(execution.epoch)),
+        ("Epoch", True, _number(execution.epoch)),
         ("Rights of its token", execution.permission_set_refs, ", ".join(map(str, execution.permission_set_refs))),
         # Their values are never shown.
         ("Environment", execution.env_vars, ", ".join(sorted(execution.env_vars or {}))),
@@ -165,7 +172,11 @@ def _measures(execution: Execution) -> list[tuple[str, str]]:
 
 def _verbs(execution: Execution) -> list[dict[str, Any]]:
     return [
-        {"label": verb.label, "danger": verb.danger, "url": reverse(f"admin:{MODEL}_{verb.name}", args=[execution.pk])}
+        {
+            "label": verb.label,
+            "loud": verb.danger and verb.first,
+            "url": reverse(f"admin:{MODEL}_{verb.name}", args=[execution.pk]),
+        }
         for verb in VERBS.values()
         if verb.offered(execution)
     ]

@@ -33,25 +33,29 @@ KINDS_AS_TEXT = {
 }
 
 
+def _is_choice(parameter: Parameter) -> bool:
+    return bool(parameter.choices) or parameter.kind == "boolean"
+
+
 def _hint(parameter: Parameter) -> str:
     """Return the line below a field: what it is for, what it may be, what happens when it stays empty."""
     parts = [parameter.description, KINDS_AS_TEXT.get(parameter.kind, "")]
     for keyword, words in (("minimum", "at least {}"), ("maximum", "at most {}"), ("pattern", "matches {}")):
-        if keyword in parameter.property:
-            parts.append(words.format(parameter.property[keyword]))
-    if parameter.has_default and not parameter.secret:
+        if keyword in parameter.spec:
+            parts.append(words.format(parameter.spec[keyword]))
+    if parameter.has_default and not parameter.secret and not _is_choice(parameter):
         default = text_of(parameter.default)
         shown = default if len(default) <= LONGEST_SHOWN_DEFAULT else default[:LONGEST_SHOWN_DEFAULT] + "…"
         parts.append(f"default {shown}" if shown else "default: empty text")
     return " · ".join(part for part in parts if part)
 
 
-def _widget(parameter: Parameter) -> forms.Widget:
+def _widget(parameter: Parameter) -> Any:
     placeholder = text_of(parameter.default) if parameter.has_default and not parameter.secret else ""
     attrs = {"placeholder": placeholder}
     if parameter.secret:
         return UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"})
-    if parameter.choices or parameter.kind == "boolean":
+    if _is_choice(parameter):
         choices = [text_of(choice) for choice in parameter.choices] or ["true", "false"]
         empty = f"{placeholder} (default)" if placeholder else "– not given –"
         return UnfoldAdminSelectWidget(choices=[("", empty), *((choice, choice) for choice in choices)])
@@ -111,7 +115,9 @@ class RunForm(forms.Form):
         help_text="When this is filled in, the fields above are ignored.",
     )  # fmt: skip
     env_vars = JsonObjectField(
-        label="Environment variables", required=False, help_text='As JSON: {"NAME": "value"}. They are not shown again.'
+        label="Environment variables",
+        required=False,
+        help_text='As JSON: {"NAME": "value"}. They are not shown again.',
     )
     priority = forms.IntegerField(
         required=False, min_value=-100, max_value=100, widget=UnfoldAdminIntegerFieldWidget,

@@ -8,10 +8,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import display
 
 from apps.core import markup
-from apps.core.admin import MachineRows, ReadOnlyInline, as_json, as_time, linked_filter
+from apps.core.admin import MachineRows, ReadOnlyInline, linked_filter
 from apps.executions.models import Artifact, ArtifactVersion, Demand, ExecutionHistory
 
 SHOWN_VERSIONS = 50
@@ -27,7 +26,7 @@ def _execution_link(row: Any) -> SafeString:
 
 class VersionInline(ReadOnlyInline):
     model = ArtifactVersion
-    fields = ("version", "content_type", "size", "of_execution", "created_by", as_time("created"))
+    fields = ("version", "content_type", "size", "of_execution", "created_by", "created")
     readonly_fields = fields
     ordering = ("-version",)
     per_page = SHOWN_VERSIONS
@@ -36,18 +35,18 @@ class VersionInline(ReadOnlyInline):
         rows: QuerySet[ArtifactVersion] = super().get_queryset(request)
         return rows.defer("content", "content_json")
 
-    @display(description="size")
+    @admin.display(description="size")
     def size(self, version: ArtifactVersion) -> str:
         return _size(version)
 
-    @display(description="execution")
+    @admin.display(description="execution")
     def of_execution(self, version: ArtifactVersion) -> SafeString:
         return _execution_link(version)
 
 
 @admin.register(Artifact)
 class ArtifactAdmin(MachineRows):
-    list_display = ("ref", "type", "visibility", "owned_by", "size", as_time("created"), as_time("updated"))
+    list_display = ("ref", "type", "visibility", "owned_by", "size", "created", "updated")
     list_filter = ("type", "visibility", "scope", linked_filter("owner", "owner"))
     list_defer = ("data", "description")
     ordering = ("-created", "-id")
@@ -55,11 +54,11 @@ class ArtifactAdmin(MachineRows):
     search_help_text = "The beginning of a ref"
     inlines = (VersionInline,)
 
-    @display(description="owner")
+    @admin.display(description="owner")
     def owned_by(self, artifact: Artifact) -> str:
         return f"{artifact.scope} {artifact.owner}".rstrip()
 
-    @display(description="size")
+    @admin.display(description="size")
     def size(self, artifact: Artifact) -> str:
         return _size(artifact)
 
@@ -73,7 +72,7 @@ class ArtifactAdmin(MachineRows):
 
 @admin.register(ArtifactVersion)
 class ArtifactVersionAdmin(MachineRows):
-    list_display = ("name", "content_type", "size", "of_execution", "created_by", as_time("created"))
+    list_display = ("name", "content_type", "size", "of_execution", "created_by", "created")
     list_filter = (linked_filter("execution", "execution"), linked_filter("artifact", "artifact"))
     list_select_related = ("artifact",)
     list_defer = ("content", "content_json", "meta")
@@ -84,31 +83,31 @@ class ArtifactVersionAdmin(MachineRows):
         rows: QuerySet[ArtifactVersion] = super().get_queryset(request)
         return rows.defer("content")
 
-    @display(description="version")
+    @admin.display(description="version")
     def name(self, version: ArtifactVersion) -> str:
         return f"{version.artifact.ref} v{version.version}"
 
-    @display(description="size")
+    @admin.display(description="size")
     def size(self, version: ArtifactVersion) -> str:
         return _size(version)
 
-    @display(description="execution")
+    @admin.display(description="execution")
     def of_execution(self, version: ArtifactVersion) -> SafeString:
         return _execution_link(version)
 
 
 @admin.register(ExecutionHistory)
 class ExecutionHistoryAdmin(MachineRows):
-    list_display = (as_time("time"), "execution", "change", "actor", "reason", "epoch")
-    list_display_links = (as_time("time"),)
+    list_display = ("time", "execution", "change", "actor", "reason", "epoch")
+    list_display_links = ("time",)
     list_filter = (linked_filter("entity_id", "execution"),)
     ordering = ("-time", "-id")
 
-    @display(description="execution")
+    @admin.display(description="execution")
     def execution(self, row: ExecutionHistory) -> SafeString:
         return markup.row_link("executions_execution", row.entity_id, f"{row.entity_ref} #{row.entity_id}")
 
-    @display(description="change")
+    @admin.display(description="change")
     def change(self, row: ExecutionHistory) -> SafeString:
         new = row.new_values or {}
         if "status" in new:
@@ -118,18 +117,17 @@ class ExecutionHistoryAdmin(MachineRows):
 
 @admin.register(Demand)
 class DemandAdmin(MachineRows):
-    list_display = ("short_key", "summary", as_time("created"))
+    list_display = ("short_key", "summary", "created")
     ordering = ("-id",)
-    fields = ("key", as_json("requirements"), as_time("created"), as_time("updated"))
+    fields = ("key", "requirements", "created", "updated")
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return list(self.fields)
-
-    @display(description="key")
+    @admin.display(description="key")
     def short_key(self, demand: Demand) -> str:
         return str(demand)
 
-    @display(description="a worker must offer")
+    @admin.display(description="a worker must offer")
     def summary(self, demand: Demand) -> SafeString:
         needs = {name: value for name, value in demand.requirements.items() if value}
-        return markup.lines(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in sorted(needs.items()))
+        return markup.lines(
+            f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in sorted(needs.items())
+        )

@@ -27,7 +27,8 @@ class Verb:
     sentence: str
     offered: Callable[[Execution], bool]
     call: Call
-    danger: bool = False
+    danger: bool = False  # cannot be taken back
+    first: bool = False  # what one most likely wants
 
 
 def _cancel(execution_id: int, by: Identity, reason: str) -> Execution:
@@ -63,6 +64,7 @@ VERBS: dict[str, Verb] = {
             offered=lambda execution: execution.status not in (*TERMINAL, Status.CANCELING),
             call=_cancel,
             danger=True,
+            first=True,
         ),
         Verb(
             name="force-close",
@@ -82,6 +84,7 @@ VERBS: dict[str, Verb] = {
             "The old one stays as it is.",
             offered=lambda execution: execution.status in TERMINAL and execution.action_id is not None,
             call=_retry,
+            first=True,
         ),
         Verb(
             name="pin",
