@@ -17,10 +17,15 @@ class ExecutionsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.executions import receivers  # models are ready only now
+        from apps.executions.standing import standing_of
+        from apps.identity.executions import execution_standing
         from apps.workers import signals
+
+        execution_standing.register(standing_of)
 
         signals.lease_over.connect(receivers.on_lease_over, dispatch_uid="executions.lease_over")
         signals.worker_draining.connect(receivers.on_worker_draining, dispatch_uid="executions.draining")
         signals.worker_available.connect(receivers.on_worker_available, dispatch_uid="executions.available")
         signals.lease_renewed.connect(receivers.on_lease_renewed, dispatch_uid="executions.renewed")
+        execution_standing.register(visibility.standing_of)
         post_migrate.connect(forget_rows, sender=self, dispatch_uid="executions.forget_rows")

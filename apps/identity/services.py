@@ -76,6 +76,18 @@ def sign_in(login: str, password: str, *, address: str) -> Identity:
     return identity
 
 
+def sign_in_with_token(secret: str, *, address: str) -> Identity:
+    """
+    Return the identity of an integration token. There are none yet, so every secret is wrong.
+
+    Raises WrongCredentials, TooManyFailures after ten of them from one address.
+    """
+    count = throttle.key_for("integration token", address)
+    throttle.check(count)
+    throttle.count(count)
+    raise WrongCredentials("Invalid token")
+
+
 def _remember_sign_in(identity: Identity, password: str) -> None:
     changes: dict[str, Any] = {"last_login_at": clock.now()}
     if passwords.is_outdated(identity.password_hash or ""):
@@ -178,10 +190,17 @@ def change_profile(identity: Identity, *, display_name: str | None) -> Identity:
     return identity.set(display_name=(display_name or "").strip() or None)
 
 
-def change_password(identity: Identity, *, current: str, new: str) -> None:
-    """Raises WrongCredentials when ``current`` is not the password, Forbidden for an identity of a directory."""
+def change_password(identity: Identity, *, current: str, new: str, address: str) -> None:
+    """
+    Raises WrongCredentials when ``current`` is not the password, Forbidden for an identity of a directory.
+
+    Wrong ones are counted with those of signing in: a stolen token must not be a way to guess on.
+    """
     _require_local(identity)
+    count = throttle.key_for(identity.login, address)
+    throttle.check(count)
     if not passwords.matches(identity.password_hash, current):
+        throttle.count(count)
         raise WrongCredentials("Current password is wrong")
     check_password(new, "new_password")
     identity.set(password_hash=passwords.hashed(new))
