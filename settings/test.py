@@ -42,3 +42,4 @@ ARGON2_PARAMETERS = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {"NAME": str(Path(STATE_DIR) / "test.sqlite3")}
 LOGGING = logging_config("info", terminal=True)
+LOGGING["loggers"].update({name: {"level": "WARNING"} for name in ("httpx", "httpcore")})

@@ -175,11 +175,10 @@ class Up(Process):
 
     def client(self) -> httpx.Client:
         """Return a client that is signed in as the administrator."""
-        client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
-        answer = client.post("/auth/login", json=ADMIN)
+        answer = httpx.post(f"{self.url}/auth/login", json=ADMIN, timeout=30, trust_env=False)
         assert answer.status_code == 200, answer.text
-        client.headers["Authorization"] = f"Bearer {answer.json()['data']['access_token']}"
-        return client
+        headers = {"Authorization": f"Bearer {answer.json()['data']['access_token']}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
 
 
 class Processes:
