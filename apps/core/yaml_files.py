@@ -92,13 +92,17 @@ def _check_events(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_NESTING:
-                raise YamlError(f"nested deeper than {MAX_NESTING}", event.start_mark.line + 1)
+                raise YamlError(f"nested deeper than {MAX_NESTING}", _line(event))
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
             if aliases > MAX_ALIASES:
-                raise YamlError(f"more than {MAX_ALIASES} aliases", event.start_mark.line + 1)
+                raise YamlError(f"more than {MAX_ALIASES} aliases", _line(event))
+
+
+def _line(event: yaml.Event) -> int | None:
+    return event.start_mark.line + 1 if event.start_mark else None
 
 
 def _document(loader: "_Loader") -> Document:

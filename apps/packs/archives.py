@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from apps.core.errors import BadRequest
 
@@ -45,7 +45,7 @@ def extract(archive: IO[bytes], target: Path) -> None:
     try:
         with gzip.GzipFile(fileobj=archive, mode="rb") as unzipped:
             stream = _Counted(unzipped)
-            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as tar:
+            with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", tarinfo=_Header) as tar:
                 _extract_entries(tar, target)
             stream.drain()
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError, ValueError) as error:
@@ -115,7 +115,7 @@ def _extract_entries(tar: tarfile.TarFile, target: Path) -> None:
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     for member in tar:
         yield member
-        tar.members = []  # it keeps every header otherwise
+        tar.members = []  # type: ignore[attr-defined]  # it keeps every header otherwise
 
 
 def _safe_name(member: tarfile.TarInfo) -> str:

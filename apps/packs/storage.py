@@ -119,7 +119,8 @@ class Removal:
     """Take a deleted pack's folders out of the way in one step; ``undo()`` puts them back, ``finish()`` deletes them."""
 
     def __init__(self, ref: str, path: Path | None) -> None:
-        self._folders = [folder for folder in (path, pack_folder(ref), previous_folder(ref)) if _is_ours(folder)]
+        folders = (path, pack_folder(ref), previous_folder(ref))
+        self._folders = [folder for folder in folders if folder is not None and _is_ours(folder)]
         self._moved: list[tuple[Path, Path]] = []
         self._aside: Path | None = None
 
@@ -142,9 +143,9 @@ class Removal:
             shutil.rmtree(self._aside, ignore_errors=True)
 
 
-def _is_ours(folder: Path | None) -> bool:
+def _is_ours(folder: Path) -> bool:
     """Whether it is a folder inside the packs directory; one registered elsewhere is left alone."""
-    if folder is None or not folder.is_dir():
+    if not folder.is_dir():
         return False
     base = packs_dir().resolve()
     return folder.resolve() != base and folder.resolve().is_relative_to(base)

@@ -1,0 +1,13 @@
+"""Routes of actions."""
+
+from django.urls import path
+
+from apps.actions.api.actions import ActionViewSet, PackActionsViewSet
+from apps.core.api.routers import Router
+
+router = Router()
+router.register("api/v1/actions", ActionViewSet, basename="action")
+urlpatterns = [
+    *router.urls,
+    path("api/v1/packs/<str:ref>/actions", PackActionsViewSet.as_view({"get": "list"})),
+]

@@ -1,0 +1,1 @@
+"""Packs over HTTP (api.md section 4)."""

@@ -1,0 +1,33 @@
+"""Routes of packs; the lists of their actions and runtimes stand in the apps that own those."""
+
+from django.urls import path
+
+from apps.core.api.routers import Router
+from apps.packs.api.later import LaterViewSet
+from apps.packs.api.packs import PackViewSet, UploadViewSet
+
+PACKS = "api/v1/packs"
+router = Router()
+router.register(PACKS, PackViewSet, basename="pack")
+
+_install = LaterViewSet.as_view({"post": "install"})
+_tests = LaterViewSet.as_view({"get": "tests"})
+_components = LaterViewSet.as_view({"get": "components"})
+
+urlpatterns = [
+    path(f"{PACKS}/upload", UploadViewSet.as_view({"post": "upload"})),
+    *(
+        path(f"{PACKS}/{name}", _install)
+        for name in ("install", "register-batch", "download", "dependencies", "build-envs")
+    ),
+    *router.urls,
+    path(f"{PACKS}/<str:ref>/test", LaterViewSet.as_view({"post": "test"})),
+    path(f"{PACKS}/<str:ref>/tests", _tests),
+    path(f"{PACKS}/<str:ref>/tests/latest", _tests),
+    path(f"{PACKS}/<str:ref>/workflows/sync", LaterViewSet.as_view({"post": "sync"})),
+    path(f"{PACKS}/<str:ref>/workflows/validate", LaterViewSet.as_view({"post": "validate"})),
+    *(
+        path(f"{PACKS}/<str:ref>/{name}", _components)
+        for name in ("triggers", "sensors", "rules", "workflows", "queues")
+    ),
+]
