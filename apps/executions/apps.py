@@ -6,8 +6,10 @@ from django.db.models.signals import post_migrate
 
 def forget_rows(**_signal: Any) -> None:
     """Forget the ids this process remembers: the tables may have been emptied (``manage.py flush``)."""
-    from apps.executions import demands, log_versions  # models are ready only now
+    from apps.actions import cached  # models are ready only now
+    from apps.executions import demands, log_versions
 
+    cached.forget_actions()
     demands.forget_demands()
     log_versions.forget_artifacts()
 
@@ -16,12 +18,9 @@ class ExecutionsConfig(AppConfig):
     name = "apps.executions"
 
     def ready(self) -> None:
-        from apps.executions import receivers  # models are ready only now
-        from apps.executions.standing import standing_of
+        from apps.executions import receivers, visibility  # models are ready only now
         from apps.identity.executions import execution_standing
         from apps.workers import signals
-
-        execution_standing.register(standing_of)
 
         signals.lease_over.connect(receivers.on_lease_over, dispatch_uid="executions.lease_over")
         signals.worker_draining.connect(receivers.on_worker_draining, dispatch_uid="executions.draining")
