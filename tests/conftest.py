@@ -100,3 +100,11 @@ def processes() -> Iterator[Processes]:
     started = Processes()
     yield started
     started.end()
+
+
+@pytest.fixture(autouse=True)
+def _forget_rows() -> None:
+    """A test's rows are rolled back and their ids come again: nothing read from them may be remembered."""
+    from apps.executions.apps import forget_rows  # models cannot be imported before Django is set up
+
+    forget_rows()

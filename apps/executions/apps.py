@@ -7,9 +7,10 @@ from django.db.models.signals import post_migrate
 def forget_rows(**_signal: Any) -> None:
     """Forget the ids this process remembers: the tables may have been emptied (``manage.py flush``)."""
     from apps.actions import cached  # models are ready only now
-    from apps.executions import demands, log_versions
+    from apps.executions import demands, log_versions, offers
 
     cached.forget_actions()
+    offers.forget_offers()
     demands.forget_demands()
     log_versions.forget_artifacts()
 

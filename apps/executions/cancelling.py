@@ -53,7 +53,7 @@ def _locked(execution_id: int) -> Execution:
 
 def _cancel(execution: Execution, *, actor: str, by: Identity | None, reason: str) -> None:
     status = Status(execution.status)
-    fields: dict[str, Any] = {"cancel_requested_at": clock.now(), "cancelled_by": by}
+    fields: dict[str, Any] = {"cancel_requested_at": clock.now(), "cancelled_by": by.pk if by is not None else None}
     match status:
         case Status.REQUESTED | Status.SCHEDULING | Status.SCHEDULED:
             step = Step(source=status, target=Status.CANCELLED, actor=actor, reason=reason or None)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -50,6 +51,19 @@ def demand_id(requirements: dict[str, Any]) -> int:
     return found
 
 
+_demands: dict[int, Demand] = {}
+
+
+def load_demands(demand_ids: Sequence[int]) -> dict[int, Demand]:
+    """Return the demands by id; they never change, so each is read once."""
+    missing = [pk for pk in demand_ids if pk not in _demands]
+    if missing:
+        if len(_demands) > _MOST_REMEMBERED:
+            _demands.clear()
+        _demands.update(Demand.objects.in_bulk(missing))
+    return {pk: _demands[pk] for pk in demand_ids if pk in _demands}
+
+
 def _remember(key: str, row_id: int) -> None:
     if len(_ids) >= _MOST_REMEMBERED:
         _ids.clear()
@@ -57,5 +71,6 @@ def _remember(key: str, row_id: int) -> None:
 
 
 def forget_demands() -> None:
-    """Forget the ids known in this process (the tables were emptied)."""
+    """Forget what is known in this process (the tables were emptied)."""
     _ids.clear()
+    _demands.clear()

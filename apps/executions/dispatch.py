@@ -14,19 +14,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Count
 from django.utils import timezone
 
-from apps.core import clock
+from apps.core import clock, sql
+from apps.executions.demands import load_demands
 from apps.executions.doorbell import ring
 from apps.executions.models import Demand, Execution, ExecutionHistory
 from apps.executions.offers import read_offers
 from apps.executions.publication import can_publish, publish
 from apps.executions.signals import execution_changed
-from apps.executions.states import ON_A_WORKER, Status
-from apps.executions.transitions import Step, notify_changed, transition
+from apps.executions.states import Status
+from apps.executions.transitions import Step, history_row, notify_changed, transition
 from apps.workers.fitness import NEVER, Offer, misfit, score
 from apps.workers.models import Worker
 
@@ -48,6 +49,18 @@ SELECT demand FROM waiting WHERE demand IS NOT NULL
 """
 
 
+_HEADS = """
+SELECT id, action_ref, epoch, priority, created FROM execution
+WHERE status = 'requested' AND NOT held AND demand = %s
+ORDER BY priority DESC, created, id LIMIT %s {locks}
+"""
+
+_ACTIVE = """
+SELECT worker, count(*) FROM execution
+WHERE status IN ('scheduled', 'running', 'canceling') AND worker IS NOT NULL GROUP BY worker
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """A waiting execution that a worker could take now."""
@@ -56,7 +69,7 @@ class Head:
     action_ref: str
     epoch: int
     priority: int
-    created: datetime
+    created: Any  # as the driver gives it: only compared with others of the same kind
     demand: int
 
 
@@ -123,13 +136,11 @@ def dispatch_once() -> Pass:
 
 def waiting_demands() -> list[int]:
     """Return the ids of the demands that have an execution in line."""
-    with connection.cursor() as cursor:
-        cursor.execute(_WAITING_DEMANDS)
-        return [row[0] for row in cursor.fetchall()]
+    return [row[0] for row in sql.fetch(_WAITING_DEMANDS)]
 
 
 def _make_pass() -> Pass:
-    demands = Demand.objects.in_bulk(waiting_demands())
+    demands = load_demands(waiting_demands())
     offers = read_offers()
     taken = active_counts()
     made = Pass()
@@ -144,17 +155,12 @@ def _make_pass() -> Pass:
         elif not fitting[demand.pk] and _is_unschedulable(offers, rejections):
             made.look_again |= _fail_unschedulable(demand, offers, rejections)
     if heads:
-        _hand_over(heads, fitting, demands, made)
+        _hand_over(heads, fitting, demands, taken, made)
     return made
 
 
 def _lock_heads(demand_id: int, most: int) -> list[Head]:
-    rows = (
-        Execution.objects.select_for_update(skip_locked=True, no_key=True)
-        .filter(status=Status.REQUESTED, held=False, demand=demand_id)
-        .order_by("-priority", "created", "id")
-        .values_list("pk", "action_ref", "epoch", "priority", "created")[:most]
-    )
+    rows = sql.fetch(_HEADS.format(locks=sql.skip_locked_text()), [demand_id, most])
     return [
         Head(execution_id=pk, action_ref=ref, epoch=epoch, priority=priority, created=created, demand=demand_id)
         for pk, ref, epoch, priority, created in rows
@@ -163,20 +169,26 @@ def _lock_heads(demand_id: int, most: int) -> list[Head]:
 
 def active_counts(worker_ids: Iterable[int] | None = None) -> defaultdict[int, int]:
     """Return how many executions hold a slot of each worker."""
-    rows = Execution.objects.filter(status__in=ON_A_WORKER, worker__isnull=False)
-    if worker_ids is not None:
-        rows = rows.filter(worker__in=worker_ids)
-    counts: defaultdict[int, int] = defaultdict(int)
-    counts.update(rows.order_by().values_list("worker").annotate(n=Count("id")))
-    return counts
+    counts = defaultdict(int, sql.fetch(_ACTIVE))
+    return counts if worker_ids is None else defaultdict(int, {pk: counts[pk] for pk in worker_ids})
 
 
-def _hand_over(heads: list[Head], fitting: dict[int, list[Offer]], demands: dict[int, Demand], made: Pass) -> None:
-    """Choose a worker for each head in order of priority and age; slots are counted under a lock on the workers."""
+def _hand_over(
+    heads: list[Head],
+    fitting: dict[int, list[Offer]],
+    demands: dict[int, Demand],
+    taken: defaultdict[int, int],
+    made: Pass,
+) -> None:
+    """
+    Choose a worker for each head in order of priority and age.
+
+    Slots are counted again under a lock on the workers; SQLite has one writer at a time, so there ``taken`` holds.
+    """
     workers = sorted({offer.worker_id for head in heads for offer in fitting[head.demand]})
     if connection.features.has_select_for_update:
         list(Worker.objects.select_for_update(no_key=True).filter(pk__in=workers).order_by("pk").values_list("pk"))
-    taken = active_counts(workers)
+        taken = active_counts(workers)
     chosen: list[tuple[Head, Offer]] = []
     heads.sort(key=lambda head: (-head.priority, head.created, head.execution_id))
     for head in heads:
@@ -211,38 +223,31 @@ def _write(chosen: list[tuple[Head, Offer]]) -> None:
     now = clock.now()
     groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for head, offer in chosen:
-        groups[offer.worker_id, head.epoch].append(head.execution_id)
+        groups[offer.worker_id, head.epoch + 1].append(head.execution_id)
     for (worker_id, epoch), execution_ids in groups.items():
-        Execution.objects.filter(pk__in=execution_ids).update(
-            status=Status.SCHEDULED, worker=worker_id, epoch=epoch + 1, scheduled_at=now, updated=now
-        )
-    ExecutionHistory.objects.bulk_create(row for head, offer in chosen for row in _two_steps(head, offer, now))
+        values = {
+            "status": Status.SCHEDULED.value, "worker": worker_id, "epoch": epoch, "scheduled_at": now, "updated": now
+        }  # fmt: skip
+        sql.update(Execution, values, f"id IN ({', '.join(['%s'] * len(execution_ids))})", execution_ids)
+    sql.insert(ExecutionHistory, [row for head, offer in chosen for row in _two_steps(head, offer, now)])
 
 
-def _two_steps(head: Head, offer: Offer, now: datetime) -> tuple[ExecutionHistory, ExecutionHistory]:
-    first = ExecutionHistory(
-        time=now,
-        operation="UPDATE",
-        entity_id=head.execution_id,
-        entity_ref=head.action_ref,
-        changed_fields=["status"],
-        old_values={"status": "requested"},
-        new_values={"status": "scheduling"},
-        actor="dispatch",
-        epoch=head.epoch,
+def _two_steps(head: Head, offer: Offer, now: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
+    claim = Step(source=Status.REQUESTED, target=Status.SCHEDULING, actor="dispatch", epoch=head.epoch)
+    place = Step(source=Status.SCHEDULING, target=Status.SCHEDULED, actor="dispatch", epoch=head.epoch + 1)
+    return (
+        history_row(
+            head.execution_id, head.action_ref, claim, now, old={"status": "requested"}, new={"status": "scheduling"}
+        ),
+        history_row(
+            head.execution_id,
+            head.action_ref,
+            place,
+            now,
+            old={"status": "scheduling", "worker": None, "epoch": head.epoch},
+            new={"status": "scheduled", "worker": offer.worker_id, "epoch": head.epoch + 1},
+        ),
     )
-    second = ExecutionHistory(
-        time=now,
-        operation="UPDATE",
-        entity_id=head.execution_id,
-        entity_ref=head.action_ref,
-        changed_fields=["epoch", "status", "worker"],
-        old_values={"status": "scheduling", "worker": None, "epoch": head.epoch},
-        new_values={"status": "scheduled", "worker": offer.worker_id, "epoch": head.epoch + 1},
-        actor="dispatch",
-        epoch=head.epoch + 1,
-    )
-    return first, second
 
 
 def _is_unschedulable(offers: list[Offer], rejections: list[str | None]) -> bool:

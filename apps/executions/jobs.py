@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
+from apps.actions.cached import current_action
 from apps.actions.models import Action
 from apps.core.schemas import fill_defaults, secret_names
 from apps.executions.log_versions import log_directory
@@ -33,7 +34,7 @@ def job_of(execution: Execution, agent: WorkerAgent) -> Job:
 
     Raises ActionMissing. May take as long as an environment build; that time does not count against the time limit.
     """
-    action = execution.action
+    action = current_action(execution.action_id) if execution.action_id is not None else None
     if action is None:
         raise ActionMissing(f"The action '{execution.action_ref}' no longer exists")
     pack = action.pack

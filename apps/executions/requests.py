@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from apps.actions.models import Action
-from apps.core import clock
+from apps.core import clock, sql
 from apps.core.errors import ValidationFailed
 from apps.core.schemas import fill_defaults, violations
 from apps.executions.alarm import alarm_on_commit
@@ -116,14 +116,28 @@ def store(execution: Execution, *, action: Action | None, actor: str, reason: st
         alarm_on_commit(wait_seconds)
     elif not execution.held:
         execution.demand_id = demand_id(requirements_of(action, execution))
-    execution.save(force_insert=True)
-    record_created([execution], actor=actor, reason=reason)
+    _insert(execution)
+    record_created(execution, actor=actor, reason=reason)
     announce(execution, Status.REQUESTED)
     if execution.depth > DEEPEST:
         _too_deep(execution)
     else:
         dispatch_on_commit()
     return execution
+
+
+_GIVEN_BACK = ("id", "created", "updated", "correlation_id")
+_ATTRIBUTES = {str(f.column): f.attname for f in Execution._meta.concrete_fields if f.column not in _GIVEN_BACK}
+
+
+def _insert(execution: Execution) -> None:
+    """Write the row, and take over what the database gave it."""
+    row = {column: getattr(execution, attribute) for column, attribute in _ATTRIBUTES.items()}
+    if isinstance(execution.correlation_id, UUID):
+        row["correlation_id"] = execution.correlation_id
+    given = sql.insert_returning(Execution, row, _GIVEN_BACK)
+    execution.pk, execution.created, execution.updated, execution.correlation_id = given
+    execution._state.adding, execution._state.db = False, connection.alias
 
 
 def check_parameters(action: Action, parameters: Mapping[str, Any] | None) -> None:

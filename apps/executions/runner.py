@@ -12,10 +12,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Exists, Q
-from django.db.models.functions import Now
 
-from apps.core import clock
+from apps.core import clock, sql
 from apps.executions.cancelling import cancelled_result
 from apps.executions.dispatch import dispatch_on_commit, dispatch_waiting
 from apps.executions.jobs import job_of
@@ -24,7 +22,7 @@ from apps.executions.models import Execution
 from apps.executions.results import store_result
 from apps.executions.retries import repeat_after_end
 from apps.executions.states import Status
-from apps.executions.transitions import Step, transition
+from apps.executions.transitions import Step, record_step, transition
 from apps.workers.agent import WorkerAgent
 from apps.workers.job_spec import JobReport
 from apps.workers.jobs import RunControl, run_job
@@ -105,39 +103,60 @@ def _until_the_lease_ends(agent: WorkerAgent, work: Callable[[], _Answer]) -> _A
             pause = min(pause * 2, 2.0)
 
 
-@transaction.atomic
 def claim(execution_id: int, epoch: int, agent: WorkerAgent) -> Execution | None:
     """
     Take a scheduled execution with this epoch for this worker, and return it; None when there is nothing to take.
 
     A claim needs a valid lease of this very process. One that is ``canceling`` and was never started is cancelled.
     """
-    execution = (
-        Execution.objects.select_related("action", "action__runtime", "action__pack").filter(pk=execution_id).first()
+    with transaction.atomic():
+        claimed = _claim_row(execution_id, epoch, agent)
+        if not claimed and not _claim_nothing(execution_id, epoch, agent):
+            return None
+    return Execution.objects.filter(pk=execution_id, epoch=epoch).first()
+
+
+_CLAIM = """
+id = %s AND status = 'scheduled' AND epoch = %s AND worker = %s
+AND (expires_at IS NULL OR expires_at > {now})
+AND EXISTS (SELECT 1 FROM worker_lease WHERE worker = %s AND holder = %s AND expires_at > {now})
+RETURNING action_ref
+"""
+
+
+def _claim_row(execution_id: int, epoch: int, agent: WorkerAgent) -> bool:
+    """The one UPDATE of a claim, with its history row."""
+    now = clock.now()
+    values = {"status": Status.RUNNING.value, "started_at": now, "updated": now}
+    holder = sql.adapt(WorkerLease, "holder", agent.holder)
+    where = _CLAIM.format(now=sql.now_text())
+    found = sql.update_returning(
+        Execution, values, where, [execution_id, epoch, agent.worker_id, agent.worker_id, holder]
     )
+    for (action_ref,) in found:
+        step = Step(source=Status.SCHEDULED, target=Status.RUNNING, actor=f"worker:{agent.worker_id}", epoch=epoch)
+        record_step(execution_id, action_ref, step, now, started_at=now)
+    return bool(found)
+
+
+def _claim_nothing(execution_id: int, epoch: int, agent: WorkerAgent) -> bool:
+    """See why there was nothing to claim; return True when it is this process's run after all."""
+    execution = Execution.objects.select_for_update(no_key=True).filter(pk=execution_id).first()
     if execution is None or execution.epoch != epoch or execution.worker_id != agent.worker_id:
-        return None
+        return False
     actor = f"worker:{agent.worker_id}"
-    if execution.status == Status.RUNNING:
-        # This process holds the run (see runs.add) and has not started it: the answer to its own claim got lost.
-        return execution
-    if execution.status == Status.CANCELING:
-        step = Step(source=Status.CANCELING, target=Status.CANCELLED, actor=actor, epoch=epoch)
-        transition(execution, step, result=cancelled_result({}), succeeded=False)
-        return None
-    if execution.status != Status.SCHEDULED:
-        return None
-    if execution.expires_at is not None and execution.expires_at <= clock.now():
-        expire(execution, actor=actor)
-        return None
-    step = Step(source=Status.SCHEDULED, target=Status.RUNNING, actor=actor, epoch=epoch)
-    claimed = transition(execution, step, guard=_held_by(agent), started_at=clock.now())
-    return execution if claimed else None
-
-
-def _held_by(agent: WorkerAgent) -> Q:
-    lease = WorkerLease.objects.filter(worker=agent.worker_id, holder=agent.holder, expires_at__gt=Now())
-    return Q(Exists(lease))
+    match execution.status:
+        case Status.RUNNING:
+            # This process holds the run (see runs.add) and has not started it: the answer to its own claim got lost.
+            return True
+        case Status.CANCELING:
+            step = Step(source=Status.CANCELING, target=Status.CANCELLED, actor=actor, epoch=epoch)
+            transition(execution, step, result=cancelled_result({}), succeeded=False)
+        case Status.SCHEDULED if execution.expires_at is not None and execution.expires_at <= clock.now():
+            expire(execution, actor=actor)
+        case _:
+            logger.info("Execution %s is %s; there is nothing to claim", execution_id, execution.status)
+    return False
 
 
 def expire(execution: Execution, *, actor: str) -> bool:

@@ -6,15 +6,14 @@ another status changes nothing and says so. Call inside ``transaction.atomic``.
 """
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import models, transaction
+from django.db import transaction
 
-from apps.core import clock
+from apps.core import clock, sql
 from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.signals import execution_changed, execution_finished
 from apps.executions.states import TERMINAL, Status, may_go
@@ -47,31 +46,40 @@ class Step:
     epoch: int | None = None  # the epoch it must have; None: whatever it has
 
 
-def transition(execution: Execution, step: Step, *, guard: models.Q | None = None, **fields: Any) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """A further condition of the UPDATE, as SQL with its parameters (a worker's claim: its lease)."""
+
+    text: str
+    parameters: tuple[Any, ...]
+
+
+def transition(execution: Execution, step: Step, *, guard: Guard | None = None, **fields: Any) -> bool:
     """
     Move one execution and return True, or change nothing and return False when it is not where ``step`` starts.
 
-    ``guard`` narrows the UPDATE further (a worker's claim: its lease). ``fields`` are written with it; a ``worker``
-    is given as its id. The instance is brought up to date. Writes the history, runs the hooks of an end.
+    ``fields`` are written with it, by column: a reference is given as its id. The instance is brought up to date.
+    Writes the history row, and tells the apps above.
     """
     assert may_go(step.source, step.target), step
     now = clock.now()
-    fields = {"status": step.target, "updated": now, **fields}
+    values = {"status": step.target.value, "updated": now, **fields}
     if step.target in TERMINAL:
-        fields.setdefault("finished_at", now)
-    rows = Execution.objects.filter(pk=execution.pk, status=step.source)
+        values.setdefault("finished_at", now)
+    where, parameters = "id = %s AND status = %s", [execution.pk, step.source.value]
     if step.epoch is not None:
-        rows = rows.filter(epoch=step.epoch)
+        where, parameters = f"{where} AND epoch = %s", [*parameters, step.epoch]
     if guard is not None:
-        rows = rows.filter(guard)
-    if not rows.update(**fields):
+        where, parameters = f"{where} AND {guard.text}", [*parameters, *guard.parameters]
+    if not sql.update(Execution, values, where, parameters):
         return False
-    old = {name: _plain(getattr(execution, _attribute(name))) for name in TRACKED if name in fields}
-    old["status"] = step.source.value
-    for name, value in fields.items():
+    tracked = [name for name in TRACKED if name in values]
+    old = {name: _plain(getattr(execution, _attribute(name))) for name in tracked} | {"status": step.source.value}
+    for name, value in values.items():
         setattr(execution, _attribute(name), value)
-    new = {name: _plain(getattr(execution, _attribute(name))) for name in TRACKED if name in fields}
-    ExecutionHistory.objects.create(**history_values(execution, old=old, new=new, at=now, step=step))
+    new = {name: _plain(values[name]) for name in tracked}
+    row = history_row(execution.pk, execution.action_ref, step, now, old=old, new=new)
+    sql.insert(ExecutionHistory, [{**row, "epoch": execution.epoch}])
     announce(execution, step.target)
     return True
 
@@ -97,40 +105,47 @@ def notify_changed(execution_id: int, status: str) -> None:
             logger.error("A receiver failed on execution %s", execution_id, exc_info=answer)
 
 
-def history_values(
-    execution: Execution, *, old: dict[str, Any], new: dict[str, Any], at: datetime, step: Step
+def record_step(execution_id: int, action_ref: str, step: Step, at: datetime, /, **changed: Any) -> None:
+    """Write the history row of a step that a statement of its own has made; ``changed``: tracked columns, new values."""
+    new = {"status": step.target.value, **{name: _plain(value) for name, value in changed.items()}}
+    old = {"status": step.source.value, **dict.fromkeys(changed)}
+    sql.insert(ExecutionHistory, [history_row(execution_id, action_ref, step, at, old=old, new=new)])
+    if execution_changed.receivers:
+        transaction.on_commit(partial(notify_changed, execution_id, step.target), robust=True)
+
+
+def history_row(
+    execution_id: int, action_ref: str, step: Step, at: datetime, /, *, old: dict[str, Any], new: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the columns of the history row of one step."""
+    """Return the history row of one step, by column."""
     return {
         "time": at,
         "operation": "UPDATE",
-        "entity_id": execution.pk,
-        "entity_ref": execution.action_ref,
+        "entity_id": execution_id,
+        "entity_ref": action_ref,
         "changed_fields": sorted(name for name in new if old.get(name) != new[name]),
         "old_values": old,
         "new_values": new,
         "actor": step.actor,
         "reason": step.reason,
-        "epoch": execution.epoch,
+        "epoch": step.epoch,
     }
 
 
-def record_created(executions: Iterable[Execution], *, actor: str, reason: str | None = None) -> None:
-    """Write the first history row of new executions."""
-    ExecutionHistory.objects.bulk_create(
-        ExecutionHistory(
-            time=execution.created,
-            operation="INSERT",
-            entity_id=execution.pk,
-            entity_ref=execution.action_ref,
-            changed_fields=["status"],
-            new_values=_first_values(execution),
-            actor=actor,
-            reason=reason,
-            epoch=execution.epoch,
-        )
-        for execution in executions
-    )
+def record_created(execution: Execution, *, actor: str, reason: str | None = None) -> None:
+    """Write the first history row of a new execution."""
+    row = {
+        "time": execution.created,
+        "operation": "INSERT",
+        "entity_id": execution.pk,
+        "entity_ref": execution.action_ref,
+        "changed_fields": ["status"],
+        "new_values": _first_values(execution),
+        "actor": actor,
+        "reason": reason,
+        "epoch": execution.epoch,
+    }
+    sql.insert(ExecutionHistory, [row])
 
 
 def record_change(execution: Execution, *, old: dict[str, Any], new: dict[str, Any], actor: str) -> None:
@@ -163,8 +178,12 @@ def _first_values(execution: Execution) -> dict[str, Any]:
     return values
 
 
-def _attribute(name: str) -> str:
-    return "worker_id" if name == "worker" else name
+def _attribute(column: str) -> str:
+    """Return the attribute of the model that holds a column."""
+    return _ATTRIBUTES[column]
+
+
+_ATTRIBUTES = {str(field.column): field.attname for field in Execution._meta.concrete_fields}
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,40 @@
+"""An action with its runtime and pack, kept in the process as long as none of the three rows changes."""
+
+from typing import Any
+
+from apps.actions.models import Action
+from apps.core import sql
+
+_STAMPS = """
+SELECT action.updated, pack.updated, runtime.updated
+FROM action JOIN pack ON pack.id = action.pack LEFT JOIN runtime ON runtime.id = action.runtime
+WHERE action.id = %s
+"""
+_MOST_KEPT = 2000
+
+_kept: dict[int, tuple[Any, Action]] = {}
+
+
+def current_action(action_id: int) -> Action | None:
+    """
+    Return the action as it is now, with ``runtime`` and ``pack`` loaded; None when it is gone. For reading only.
+
+    One narrow query when it is known: its row and the two others are wide, and every run needs them.
+    """
+    stamps = sql.fetch(_STAMPS, [action_id])
+    if not stamps:
+        return None
+    known = _kept.get(action_id)
+    if known is not None and known[0] == stamps[0]:
+        return known[1]
+    action = Action.objects.select_related("runtime", "pack").filter(pk=action_id).first()
+    if action is not None:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[action_id] = (stamps[0], action)
+    return action
+
+
+def forget_actions() -> None:
+    """Forget what this process keeps (the tables were emptied)."""
+    _kept.clear()
