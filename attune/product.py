@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
+from apps.executions.doorbell import Doorbell
 from apps.identity.services import Administrator, ensure_administrator
 from apps.packs.services import load_core_pack
 from attune.celery import app as celery_app
@@ -42,6 +43,7 @@ class Product:
         self._door = door
         self._worker: EmbeddedWorker | None = None
         self._scheduler: Scheduler | None = None
+        self._doorbell: Doorbell | None = None
         self._signals = 0
         self._grace_seconds: float = settings.SHUTDOWN_GRACE_SECONDS
 
@@ -70,6 +72,9 @@ class Product:
         self._worker.start()
         self._scheduler = Scheduler()
         self._scheduler.start()
+        if settings.CELERY_BROKER_URL.startswith("memory:"):
+            self._doorbell = Doorbell()
+            self._doorbell.start()
         self._door.let_through(application)
 
     def _go_on(self) -> None:
@@ -110,6 +115,8 @@ class Product:
     def stop(self) -> bool:
         """End what was started, the worker first while the API still answers; return whether all of it ended."""
         clean = True
+        if self._doorbell is not None:
+            self._doorbell.close()
         if self._scheduler is not None:
             self._scheduler.ask_to_stop()
         if self._worker is not None:
