@@ -242,6 +242,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SCHEMA_PATH_PREFIX": r"/(api/v1|auth)",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ExecutionStatus": "apps.executions.states.Status",
+        "RetentionPolicy": "apps.actions.models.ArtifactRetentionPolicy",
+        "OwnerType": "apps.executions.models.OwnerType",
+        "ArtifactType": "apps.executions.models.ArtifactType",
+        "WorkerStatus": "apps.workers.models.WorkerStatus",
+        "EnvironmentStatus": "apps.workers.models.EnvironmentStatus",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "apps.core.api.schema.describe_errors",

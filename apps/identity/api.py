@@ -33,7 +33,7 @@ class TokenLoginBody(serializers.Serializer):
     token = Text()
 
 
-class RegisterBody(serializers.Serializer):
+class RegistrationBody(serializers.Serializer):
     login = Text(min_length=3, max_length=255)
     password = Text(min_length=8, max_length=128)
     display_name = Text(max_length=255, required=False, allow_null=True, allow_blank=True)
@@ -185,10 +185,10 @@ class RegisterView(AttuneView):
     name = "Register"
     grants = {"post": PUBLIC}
 
-    @extend_schema(request=RegisterBody, responses=TokenSerializer)
+    @extend_schema(request=RegistrationBody, responses=TokenSerializer)
     def post(self, request: Request) -> Response:
         services.require_self_registration()
-        identity = services.register(**self.validated(RegisterBody))
+        identity = services.register(**self.validated(RegistrationBody))
         return envelopes.single(shown_tokens(identity, services.tokens_for(identity), with_user=True))
 
 

@@ -1,11 +1,14 @@
 """Start-up check: every route says which grant it takes (auth.md section 1)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.checks import Error
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.views import APIView
+
+from apps.core.api.grants import classified
+from apps.identity.grants import ACTIONS
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -41,8 +44,18 @@ def every_route_is_classified(**_options: Any) -> list[Error]:
             continue
         known = getattr(view, "grants", {})
         for method, operation in operations(callback):
-            if operation not in known:
-                message = f"{view.__name__} ({method.upper()} /{path}) does not say which grant '{operation}' takes."
-                hint = "Add it to the view's grants; apps/core/api/grants.py shows the forms."
-                found.append(Error(message, hint=hint, id="attune.E001"))
+            problem = _problem(known, operation)
+            if problem:
+                hint = "See the view's grants; apps/core/api/grants.py shows the forms."
+                found.append(Error(f"{view.__name__}, {method.upper()} /{path}: {problem}", hint=hint, id="attune.E001"))
     return found
+
+
+def _problem(known: Mapping[str, Any], operation: str) -> str | None:
+    if operation not in known:
+        return f"'{operation}' does not say which grant it takes."
+    grant = classified(known[operation]).grant
+    resource, _, action = grant.partition(":")
+    if grant and action not in ACTIONS.get(resource, frozenset()):
+        return f"'{operation}' takes '{grant}', which is no grant."
+    return None

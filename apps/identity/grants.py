@@ -13,6 +13,26 @@ from apps.identity.models import ADMIN_SET_REF, Identity, PermissionAssignment, 
 if TYPE_CHECKING:
     from apps.identity.callers import Caller
 
+# auth.md 4.1; what a grant names beyond these counts for nothing.
+ACTIONS: dict[str, frozenset[str]] = {
+    "packs": frozenset({"read", "create", "install", "configure", "delete"}),
+    "actions": frozenset({"read", "create", "update", "delete", "execute"}),
+    "queues": frozenset({"read", "create", "update", "delete"}),
+    "rules": frozenset({"read", "create", "update", "delete"}),
+    "triggers": frozenset({"read", "create", "update", "delete"}),
+    "executions": frozenset({"read", "update", "cancel", "decrypt"}),
+    "events": frozenset({"read"}),
+    "enforcements": frozenset({"read", "decrypt"}),
+    "inquiries": frozenset({"read", "create", "update", "delete", "respond"}),
+    "keys": frozenset({"read", "create", "update", "delete", "decrypt"}),
+    "artifacts": frozenset({"read", "create", "update", "delete"}),
+    "runtimes": frozenset({"read", "create", "update", "delete"}),
+    "workers": frozenset({"read", "manage"}),
+    "retention": frozenset({"read", "update"}),
+    "identities": frozenset({"read", "create", "update", "delete"}),
+    "permissions": frozenset({"read", "manage"}),
+    "audit_log": frozenset({"read"}),
+}
 STANDARD = "standard"  # a pseudo set, valid wherever refs of permission sets are listed
 
 
@@ -71,5 +91,8 @@ def effective_permissions(sets: Iterable[PermissionSet]) -> list[dict[str, Any]]
     actions_of: dict[str, set[str]] = {}
     for held in sets:
         for grant in held.grants or ():
-            actions_of.setdefault(grant["resource"], set()).update(grant.get("actions") or ())
+            resource = grant.get("resource")
+            found = ACTIONS.get(resource, frozenset()).intersection(grant.get("actions") or ())
+            if found:
+                actions_of.setdefault(resource, set()).update(found)
     return [{"resource": resource, "actions": sorted(actions)} for resource, actions in sorted(actions_of.items())]

@@ -180,8 +180,13 @@ def give_sets(identity: Identity, refs: Iterable[str]) -> None:
     for ref in refs:
         held = PermissionSet.objects.filter(ref=ref).first()
         if held is None:
-            raise NotFound(f"Permission set '{ref}' not found")
+            raise NotFound(f"Permission set '{ref}' not found; {_known_sets()}")
         PermissionAssignment.objects.get_or_create(identity=identity, permset=held)
+
+
+def _known_sets() -> str:
+    known = ", ".join(PermissionSet.objects.order_by("ref").values_list("ref", flat=True))
+    return f"there are {known}" if known else "there are none before the core pack is loaded, at the first start"
 
 
 def change_profile(identity: Identity, *, display_name: str | None) -> Identity:

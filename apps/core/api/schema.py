@@ -9,7 +9,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 SCHEMAS: dict[str, Any] = {
@@ -59,6 +59,14 @@ SCHEMAS: dict[str, Any] = {
 }
 
 
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 255 visible ASCII characters: the first successful answer is given again for 24 hours.",
+)
+
+
 class Done(serializers.Serializer):
     """What deletions answer."""
 
@@ -102,7 +110,7 @@ class AttuneSchema(AutoSchema):
         own: list[Any] = super().get_override_parameters()
         if self.method != "POST" or not self.path.startswith("/api/v1/"):
             return own
-        return [*own, {"$ref": "#/components/parameters/IdempotencyKey"}]
+        return [*own, IDEMPOTENCY_KEY]
 
 
 def _enveloped(schema: dict[str, Any]) -> dict[str, Any]:
