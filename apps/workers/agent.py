@@ -8,20 +8,23 @@ can hold it up; one does what may take longer after a renewal. Architecture sect
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
-from apps.workers import history, holder, lease, registration
+from apps.workers import environments, history, holder, lease
 from apps.workers.lease import Claimant, Held, Lease, Renewal, Times, boottime
-from apps.workers.models import Worker
+from apps.workers.models import Worker, WorkerStatus
 from apps.workers.runs import RunRegistry, StopReason
+from apps.workers.services import RunnerServices
 from apps.workers.signals import lease_renewed, worker_available, worker_draining
+from apps.workers.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -29,25 +32,6 @@ _LONGEST_BACKOFF_SECONDS = 2.0
 _LONGEST_LOOK_SECONDS = 0.5  # the watching thread looks at the clock this often: its waits do not count suspend
 _GIVE_UP_SECONDS = 5.0  # how long a stopping worker tries to give its lease up; then it runs out by itself
 _PASSING = (OperationalError, InterfaceError)
-
-
-class Guard(Protocol):
-    """The process beside the worker that kills what it runs when the worker cannot."""
-
-    pid: int
-
-    def lease(self, deadline_boottime: float) -> None: ...
-
-
-class Services(Protocol):
-    """What the agent needs of the process runner (jobs.RunnerServices)."""
-
-    @property
-    def guard(self) -> Guard | None: ...
-
-    def start(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class NameTaken(Exception):
@@ -64,7 +48,7 @@ class WorkerAgent:
     def __init__(
         self,
         *,
-        services: Services,
+        services: RunnerServices,
         name: str | None = None,
         slots: int | None = None,
         times: Times | None = None,
@@ -84,7 +68,8 @@ class WorkerAgent:
         self._renewed = threading.Event()  # for the thread that follows a renewal
         self._stopping = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._capabilities: dict[str, Any] = {}
+        self._upkeep = Upkeep(services=services, slots=self.slots)
+        self._guard_pid: int | None = None
 
     # --- What others ask ------------------------------------------------------------------------------------------
 
@@ -107,7 +92,12 @@ class WorkerAgent:
 
     def offers(self) -> dict[str, Any]:
         """Return the worker's capabilities as last registered."""
-        return self._capabilities
+        return self._upkeep.capabilities
+
+    def look_again(self) -> None:
+        """Packs or environments have changed: see what this worker offers now."""
+        self._upkeep.look_again()
+        self._renewed.set()
 
     def _held(self) -> Lease:
         if self._lease is None:
@@ -123,9 +113,11 @@ class WorkerAgent:
         Raises NameTaken when ``called_off`` becomes true in the meantime.
         """
         self.services.start()
+        environments.use_services(self.services)
         try:
             self._lease = self._taken(called_off)
         except BaseException:
+            environments.use_services(None)
             self.services.close()
             raise
         self._tell_guard()
@@ -133,6 +125,7 @@ class WorkerAgent:
             thread = threading.Thread(target=target, name=f"agent{target.__name__}", daemon=True)
             self._threads.append(thread)
             thread.start()
+        self._upkeep.start()
         _become_current(self)
         logger.info("Worker %r is registered as %d, generation %d", self.name, self.worker_id, self.generation)
         self._announce()
@@ -144,6 +137,7 @@ class WorkerAgent:
         while not called_off():
             wait, reason = backoff, ""
             try:
+                self._upkeep.first_look()
                 found = lease.take(self._claimant(), self.times)
             except _PASSING as error:
                 reason, backoff = f"the database is away ({error})", min(2 * backoff, _LONGEST_BACKOFF_SECONDS)
@@ -161,15 +155,22 @@ class WorkerAgent:
         raise NameTaken(f"The start of worker {self.name!r} was called off while it waited for its name.")
 
     def _claimant(self) -> Claimant:
-        fields = registration.describe(slots=self.slots)
-        self._capabilities = fields["capabilities"]
-        guard = self.services.guard
         return Claimant(
             name=self.name,
-            fields=fields,
-            process=holder.this_process(guard_pid=guard.pid if guard else None),
+            fields={
+                "worker_type": settings.WORKER_TYPE,
+                "host": socket.gethostname(),
+                "status": WorkerStatus.ACTIVE,
+                "capabilities": self._upkeep.capabilities,
+            },
+            process=self._process(),
             former=self._lease.holder if self._lease else None,
         )
+
+    def _process(self) -> dict[str, Any]:
+        guard = self.services.guard
+        self._guard_pid = guard.pid if guard else None
+        return holder.this_process(guard_pid=self._guard_pid)
 
     def _announce(self) -> None:
         """Tell the apps above that this worker can take work."""
@@ -307,6 +308,11 @@ class WorkerAgent:
             runs=self.runs.snapshot(),
             stop=self.stop_run,
         )
+        if self.services.guard is not None and self.services.guard.pid != self._guard_pid:
+            worker = Worker.objects.get(pk=self.worker_id)  # its guard had ended and was replaced
+            worker.set(meta={**(worker.meta or {}), "process": self._process()})
+        if self._upkeep.keep(self.worker_id):
+            self._announce()
 
     def stop_run(self, execution_id: int, reason: StopReason) -> None:
         """Stop one run of this process, if it has it."""
@@ -331,6 +337,7 @@ class WorkerAgent:
             if not self._ended.is_set():
                 self._patiently(self._begin_draining)
                 self._wait_for_runs(grace)
+            self._upkeep.stop()
             self._stop_the_rest()
             lost_name = self._ended.is_set()
             self._ended.set()
@@ -342,6 +349,7 @@ class WorkerAgent:
             if not lost_name:
                 self._patiently(lambda: lease.give_up(self._held()))
             self._over.set()
+            environments.use_services(None)
             self.services.close()
             _no_longer_current(self)
             logger.info("Worker %r has stopped", self.name)

@@ -6,6 +6,7 @@ class WorkersConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.packs.registry import register_loader  # models are not loaded before ready
+        from apps.workers import receivers  # noqa: F401  # connects itself
         from apps.workers.loaders import RuntimeLoader
 
         register_loader(RuntimeLoader())

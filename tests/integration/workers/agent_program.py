@@ -7,7 +7,6 @@ A worker process without Celery: an agent and one program that runs under it. Te
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -19,7 +18,10 @@ import django
 
 django.setup()
 
-from apps.workers.agent import WorkerAgent  # noqa: E402  # after Django is set up
+from apps.workers import process  # noqa: E402  # after Django is set up
+from apps.workers.agent import NameTaken, WorkerAgent  # noqa: E402
+from apps.workers.control import RunControl  # noqa: E402
+from apps.workers.services import RunnerServices  # noqa: E402
 from apps.workers.signals import lease_renewed  # noqa: E402
 
 lease_renewed.receivers.clear()  # the program below has no execution, so the engine would stop it
@@ -29,37 +31,16 @@ def tell(event: str, **more: object) -> None:
     print(json.dumps({"event": event, **more}), flush=True)
 
 
-class NoRunner:
-    """The agent's view of a process runner that runs nothing."""
-
-    guard = None
-
-    def start(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Program:
-    """A program in a process group of its own, and its control."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(["sleep", "600"], start_new_session=True)
-
-    def stop(self, reason: str) -> None:
-        self.reason = reason
-        self.kill()
-
-    def kill(self) -> None:
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-
-def run_under(agent: WorkerAgent, program: Program) -> None:
-    agent.runs.add(1, 1, program)
-    program.process.wait()
-    tell("run ended", reason=program.reason, lease_valid=agent.lease_valid())
+def run_under(agent: WorkerAgent, control: RunControl) -> None:
+    command = process.Command(
+        argv=("sleep", "600"),
+        env={"PATH": os.environ["PATH"]},
+        directory="/",
+        timeout_seconds=600,
+        kill_grace_seconds=0.3,
+    )
+    ended = process.run(command, control, agent.services)
+    tell("run ended", reason=ended.reason, lease_valid=agent.lease_valid())
     agent.runs.remove(1)
 
 
@@ -73,11 +54,17 @@ def main() -> int:
         stop.set()
 
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    agent = WorkerAgent(services=NoRunner(), name=sys.argv[1], slots=2, on_lost_name=on_lost_name)
-    agent.start(called_off=stop.is_set)
-    program = Program()
-    tell("started", worker_id=agent.worker_id, generation=agent.generation, program=program.process.pid)
-    threading.Thread(target=run_under, args=(agent, program), daemon=True).start()
+    agent = WorkerAgent(services=RunnerServices(), name=sys.argv[1], slots=2, on_lost_name=on_lost_name)
+    try:
+        agent.start(called_off=stop.is_set)
+    except NameTaken:
+        return 0
+    control = RunControl()
+    agent.runs.add(1, 1, control)
+    threading.Thread(target=run_under, args=(agent, control), daemon=True).start()
+    while control.pgid is None:
+        stop.wait(0.01)
+    tell("started", worker_id=agent.worker_id, generation=agent.generation, program=control.pgid)
     generation = agent.generation
     while not stop.wait(0.05):
         if agent.generation != generation and agent.lease_valid():
