@@ -1,60 +1,103 @@
-"""Talk to the worker processes beside the database: a broadcast that only rings, nothing depends on it."""
+"""The handle by which a run is stopped from outside; it exists before the process does."""
 
-import logging
-from typing import Any
+import os
+import signal
+import threading
+from typing import Literal
 
-from celery import current_app
-from celery.worker.control import control_command
-
-from apps.workers.runs import StopReason
-
-logger = logging.getLogger(__name__)
-
-STOP_RUN = "attune_stop_run"
-_ACQUIRE_SECONDS = 1.0  # how long to wait for a free connection to the broker
+StopReason = Literal["cancel", "lost", "superseded"]
 
 
-def tell_worker(worker_id: int, execution_id: int, epoch: int, reason: StopReason) -> bool:
+class RunControl:
     """
-    Tell a worker to stop a run; return False when the message could not be sent (the lease loop finds the row then).
+    Stop one run from any thread, at any time, any number of times; the first reason counts.
 
-    Never raises, and waits no longer than the broker's socket timeouts.
+    Signals go to the process group only while its leader has not been reaped, so its number can belong to nobody
+    else. What is asked for before the process exists takes effect the moment it does.
     """
-    arguments = {"worker_id": worker_id, "execution_id": execution_id, "epoch": epoch, "reason": reason}
-    mailbox = current_app.control.mailbox
-    message = {"method": STOP_RUN, "arguments": arguments, "destination": None, "pattern": None, "matcher": None}
-    try:
-        # Not control.broadcast: it tries without end while the broker is away.
-        with current_app.producer_pool.acquire(block=True, timeout=_ACQUIRE_SECONDS) as producer:
-            producer.publish(
-                message,
-                exchange=mailbox.exchange.name,
-                declare=[mailbox.exchange],
-                headers={"clock": current_app.clock.forward(), "expires": 0},
-                serializer=mailbox.serializer,
-                retry=False,
-            )
-    except Exception as error:  # whatever the broker's client raises
-        logger.warning("Worker %s could not be told to stop execution %s: %s", worker_id, execution_id, error)
-        return False
-    return True
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+        self._kill_wanted = False
+        self._pgid: int | None = None
+        self._pidfd = -1
+        self._wake_fd = -1
+        self._main_has_ended = False
 
-@control_command(
-    name=STOP_RUN,
-    args=[("worker_id", int), ("execution_id", int), ("epoch", int), ("reason", str)],
-    signature="<worker_id> <execution_id> <epoch> <cancel|lost|superseded>",
-)
-def stop_run(
-    state: Any, worker_id: int, execution_id: int, epoch: int, reason: StopReason, **_newer_arguments: Any
-) -> dict[str, str]:
-    """Stop a run when this process is that worker and runs the execution with that epoch."""
-    from apps.workers.agent import current_agent  # this module is for callers without models too
+    @property
+    def pgid(self) -> int | None:
+        """The process group while the run has one."""
+        return self._pgid
 
-    agent = current_agent()
-    if agent is None or agent.worker_id != worker_id:
-        return {"ok": "not mine"}
-    if agent.runs.snapshot().get(execution_id) != epoch:
-        return {"ok": "not running"}
-    agent.stop_run(execution_id, reason)
-    return {"ok": "stopping"}
+    @property
+    def reason(self) -> str | None:
+        """Why the run is being stopped: a StopReason, ``timeout``, ``limit``, or None."""
+        return self._reason
+
+    @property
+    def kill_wanted(self) -> bool:
+        return self._kill_wanted
+
+    def stop(self, reason: StopReason) -> None:
+        """Send SIGTERM to the process group; the run's own thread sends SIGKILL when the grace is over."""
+        self._stop(reason, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the process group now."""
+        self._stop("lost", signal.SIGKILL)
+
+    def give_up(self, reason: Literal["timeout", "limit"]) -> None:
+        """Stop the run for a reason of its own; a stop from outside that came first remains the reason."""
+        self._stop(reason, signal.SIGTERM if reason == "timeout" else signal.SIGKILL)
+
+    def _stop(self, reason: str, number: signal.Signals) -> None:
+        with self._lock:
+            if self._main_has_ended:
+                number = signal.SIGKILL  # the run is over; only what it left behind is still there
+            elif self._reason is None:
+                self._reason = reason
+            elif number is not signal.SIGKILL:
+                return
+            self._kill_wanted |= number is signal.SIGKILL
+            self._send(number)
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
+
+    def attach(self, pid: int, pidfd: int, wake_fd: int) -> None:
+        """Take charge of a process group that has just been started."""
+        with self._lock:
+            self._pgid, self._pidfd, self._wake_fd = pid, pidfd, wake_fd
+            if self._reason is not None:
+                self._send(signal.SIGKILL if self._kill_wanted else signal.SIGTERM)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to the process group, if it is there."""
+        with self._lock:
+            self._send(number)
+
+    def main_has_ended(self) -> None:
+        """From here on a stop is no longer the reason of the run's end."""
+        with self._lock:
+            self._main_has_ended = True
+
+    def detach(self) -> None:
+        """Kill what is left of the group and let go of it; only after this may its leader be reaped."""
+        with self._lock:
+            self._send(signal.SIGKILL)
+            self._pgid, self._pidfd, self._wake_fd = None, -1, -1
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._pgid is None:
+            return
+        try:
+            os.killpg(self._pgid, number)
+        except (ProcessLookupError, PermissionError):
+            # A fork of a template has no group of its own for its first moments.
+            self._send_to_leader(number)
+
+    def _send_to_leader(self, number: signal.Signals) -> None:
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except OSError:
+            return  # it has ended

@@ -1,0 +1,335 @@
+"""Start a program, feed it, keep what it prints, end it: the only place that does (execution.md section 9)."""
+
+import errno
+import logging
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from apps.workers.capture import Capture, OutputFilter
+from apps.workers.control import RunControl
+from apps.workers.limits import Limits, limited_argv
+from apps.workers.run_marks import RunMark
+
+if TYPE_CHECKING:
+    from apps.workers.services import RunnerServices
+
+logger = logging.getLogger(__name__)
+
+UMASK = 0o027
+READ_BYTES = 64 * 1024
+LINGER_SECONDS = 1.0  # how long output is read after the main process has ended while others keep the pipes
+WATCH_SECONDS = 0.1  # how often the number of processes is looked at when it is limited
+
+
+class CannotStart(Exception):
+    """The program could not be started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to run. Environment and directory are given, never inherited; ``marks`` are entries of the environment
+    that no other run has, by which processes that left the group are recognised."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    directory: str
+    stdin: bytes = b""
+    timeout_seconds: float
+    kill_grace_seconds: float = 5.0
+    stdout_path: Path | None = None
+    stderr_path: Path | None = None
+    stdout_limit: int = 10 * 1024 * 1024
+    stderr_limit: int = 10 * 1024 * 1024
+    output_filter: Callable[[], OutputFilter] | None = None
+    limits: Limits = field(default_factory=Limits)
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended and what it printed."""
+
+    returncode: int  # negative: the number of the signal that ended it
+    seconds: float
+    reason: str | None  # why it was stopped, see RunControl.reason
+    cpu_seconds: float
+    stdout: Capture
+    stderr: Capture
+    wait_error: str = ""
+    stdin_error: str = ""
+    limit_hit: str = ""  # the limit it was stopped for
+
+
+class Started(Protocol):
+    """A process that runs, as a child of ours or of a template."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def reap(self) -> tuple[int, float]:
+        """Return exit code and CPU seconds of the ended process and release its number. Raises OSError."""
+        ...
+
+
+class Starter(Protocol):
+    """Starts a command with three descriptors as its standard streams. Raises CannotStart."""
+
+    def __call__(self, command: Command, descriptors: tuple[int, int, int]) -> Started: ...
+
+
+class _Child:
+    """A process of ours."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+        self.pid = popen.pid
+
+    def reap(self) -> tuple[int, float]:
+        self._popen.returncode = 0  # Popen must not wait for it as well
+        _pid, status, usage = os.wait4(self.pid, 0)
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        return self._popen.returncode, usage.ru_utime + usage.ru_stime
+
+
+def spawn(command: Command, descriptors: tuple[int, int, int]) -> Started:
+    """Start a program the ordinary way. All arguments are ones that leave ``subprocess`` on its vfork path."""
+    argv = limited_argv(command.limits, command.argv)
+    stdin, stdout, stderr = descriptors
+    try:
+        return _Child(
+            subprocess.Popen(
+                argv,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=command.env,
+                cwd=command.directory,
+                start_new_session=True,
+                umask=UMASK,
+            )
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CannotStart(f"Cannot start {command.argv[0]}: {reason}") from error
+
+
+def run(command: Command, control: RunControl, services: "RunnerServices", starter: Starter = spawn) -> Ended:
+    """
+    Run a program to its end and return how it ended; nothing that belongs to it is left then.
+
+    Raises CannotStart, also when ``control`` was stopped before the start. A program that fails is a result.
+    """
+    run = _Run(command, control, services)
+    try:
+        run.start(starter)
+        run.watch()
+        return run.finish()
+    finally:
+        run.close()
+
+
+class _Run:
+    """One run of one command, driven by the calling thread: a loop over its pipes, its end and its deadlines."""
+
+    def __init__(self, command: Command, control: RunControl, services: "RunnerServices") -> None:
+        make_filter = command.output_filter
+        self.command = command
+        self.control = control
+        self.services = services
+        self.stdout = Capture(
+            "stdout", command.stdout_path, command.stdout_limit, make_filter() if make_filter else None
+        )
+        self.stderr = Capture(
+            "stderr", command.stderr_path, command.stderr_limit, make_filter() if make_filter else None
+        )
+        self.poller = select.poll()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.descriptors: set[int] = set()
+        self.unwritten = memoryview(command.stdin)
+        self.stdin_error = ""
+        self.limit_hit = ""
+        self.started_at = self.ended_at = 0.0
+        self.deadline: float | None = None  # when the next step of the time limit, the kill or the linger is due
+        self.streams = 0
+        self.ended = False
+
+    # Starting
+
+    def start(self, starter: Starter) -> None:
+        if self.control.reason is not None:
+            raise CannotStart("Stopped before it was started")
+        inside = (self._input_pipe(), self._output_pipe(self.stdout), self._output_pipe(self.stderr))
+        mark = RunMark.now(self.command.marks)
+        with self.services.orphans.starting:
+            self.started_at = time.monotonic()
+            self.process = starter(self.command, inside)
+            self.mark = mark.of(self.process.pid)
+            self.services.orphans.begin(self.mark)
+        for descriptor in inside:
+            self._close(descriptor)
+        self.services.guard_add(self.mark)
+        self._follow()
+
+    def _pipe(self) -> tuple[int, int]:
+        try:
+            pair = os.pipe()
+        except OSError as error:
+            raise CannotStart(f"Cannot start {self.command.argv[0]}: {error.strerror}") from error
+        self.descriptors.update(pair)
+        return pair
+
+    def _input_pipe(self) -> int:
+        """Return the program's end; what the pipe holds is in it before the program starts."""
+        inside, outside = self._pipe()
+        if self.unwritten:
+            os.set_blocking(outside, False)
+            self._write_input(outside)
+        if self.unwritten:
+            self._watch_for(outside, select.POLLOUT, lambda: self._input_ready(outside))
+        else:
+            self._close(outside)
+        return inside
+
+    def _output_pipe(self, capture: Capture) -> int:
+        outside, inside = self._pipe()
+        self.streams += 1
+        self._watch_for(outside, select.POLLIN, lambda: self._output_ready(outside, capture))
+        return inside
+
+    def _follow(self) -> None:
+        pidfd = os.pidfd_open(self.process.pid)
+        wake_fd = os.eventfd(0)
+        self.descriptors.update((pidfd, wake_fd))
+        self._watch_for(pidfd, select.POLLIN, lambda: self._main_ended(pidfd))
+        self._watch_for(wake_fd, select.POLLIN, lambda: self._woken(wake_fd))
+        self.deadline = self.started_at + self.command.timeout_seconds
+        self.control.attach(self.process.pid, pidfd, wake_fd)
+        if self.control.reason is not None:
+            self._await_kill()
+
+    # Watching
+
+    def watch(self) -> None:
+        """Turn until the main process has ended and its output is read, or waited for long enough."""
+        while not self.ended or self.streams:
+            timeout = None
+            if self.deadline is not None:
+                timeout = self.deadline - time.monotonic()
+                if timeout <= 0:
+                    if self.ended:
+                        return
+                    self._deadline_passed()
+                    continue
+            if self.command.limits.processes and not self.ended:
+                timeout = WATCH_SECONDS if timeout is None else min(timeout, WATCH_SECONDS)
+                self._count_processes()
+            for descriptor, _events in self.poller.poll(None if timeout is None else timeout * 1000):
+                if descriptor in self.handlers:
+                    self.handlers[descriptor]()
+
+    def _watch_for(self, descriptor: int, events: int, handler: Callable[[], None]) -> None:
+        self.poller.register(descriptor, events)
+        self.handlers[descriptor] = handler
+
+    def _output_ready(self, descriptor: int, capture: Capture) -> None:
+        data = os.read(descriptor, READ_BYTES)
+        if data:
+            capture.feed(data)
+            return
+        self._close(descriptor)
+        self.streams -= 1
+
+    def _input_ready(self, descriptor: int) -> None:
+        self._write_input(descriptor)
+        if not self.unwritten:
+            self._close(descriptor)
+
+    def _write_input(self, descriptor: int) -> None:
+        try:
+            while self.unwritten:
+                self.unwritten = self.unwritten[os.write(descriptor, self.unwritten) :]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.stdin_error = error.strerror or str(error)
+            self.unwritten = memoryview(b"")
+
+    def _main_ended(self, pidfd: int) -> None:
+        self.ended_at = time.monotonic()
+        self.ended = True
+        self.control.main_has_ended()
+        self.poller.unregister(pidfd)
+        del self.handlers[pidfd]
+        if self.unwritten:
+            self.stdin_error = os.strerror(errno.EPIPE)
+        self.deadline = self.ended_at + LINGER_SECONDS
+
+    def _woken(self, wake_fd: int) -> None:
+        os.eventfd_read(wake_fd)
+        if not self.ended:
+            self._await_kill()
+
+    def _await_kill(self) -> None:
+        if not self.control.kill_wanted:
+            self.deadline = time.monotonic() + self.command.kill_grace_seconds
+        else:
+            self.deadline = None
+
+    def _deadline_passed(self) -> None:
+        if self.control.reason is None:
+            self.control.give_up("timeout")
+            self._await_kill()
+        else:
+            self.control.signal_group(signal.SIGKILL)
+            self.deadline = None
+
+    def _count_processes(self) -> None:
+        limit = self.command.limits.processes
+        if limit and not self.limit_hit and self.services.orphans.size(self.mark, limit) > limit:
+            self.limit_hit = "processes"
+            self.control.give_up("limit")
+
+    # Ending
+
+    def finish(self) -> Ended:
+        """Leave nothing behind: the group first, while its number is still ours, then what has left it."""
+        self.control.detach()
+        self.services.orphans.end(self.mark)
+        returncode, cpu_seconds, wait_error = -1, 0.0, ""
+        try:
+            returncode, cpu_seconds = self.process.reap()
+        except OSError as error:
+            wait_error = error.strerror or str(error)
+        self.services.orphans.forget(self.mark)
+        self.services.guard_remove(self.mark)
+        self.stdout.close()
+        self.stderr.close()
+        return Ended(
+            returncode=returncode,
+            seconds=self.ended_at - self.started_at,
+            reason=self.control.reason,
+            cpu_seconds=cpu_seconds,
+            stdout=self.stdout,
+            stderr=self.stderr,
+            wait_error=wait_error,
+            stdin_error=self.stdin_error,
+            limit_hit=self.limit_hit,
+        )
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors.clear()
+
+    def _close(self, descriptor: int) -> None:
+        if self.handlers.pop(descriptor, None):
+            self.poller.unregister(descriptor)
+        self.descriptors.discard(descriptor)
+        os.close(descriptor)
