@@ -33,10 +33,17 @@ from rest_framework.viewsets import GenericViewSet
 from apps.core.api import envelopes, idempotency, query
 from apps.core.api.grants import Classification, Mode, classified
 from apps.core.api.pagination import PagePagination
+from apps.core.api.renderers import BrowsableRenderer
 from apps.core.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
     from apps.identity.callers import Caller  # the layer above; here it is only a name for the checker
+
+# Of the pages for browsers: scripts and styles from our own files, no script in the page.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 Row = TypeVar("Row", bound=Model)
 
@@ -98,6 +105,12 @@ class AttuneView(APIView):
         if request.method == "POST" and request.path.startswith("/api/") and (key := idempotency.key_of(request)):
             # DRF looks the handler up on the instance right after this.
             self.post = idempotency.guarded(self, self.post, key)  # type: ignore[has-type]
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        answer: Response = super().finalize_response(request, response, *args, **kwargs)
+        if isinstance(getattr(answer, "accepted_renderer", None), BrowsableRenderer):
+            answer.headers["Content-Security-Policy"] = PAGE_POLICY
+        return answer
 
     def validated(self, serializer_class: type[serializers.BaseSerializer], **kwargs: Any) -> Any:
         """Return the checked body. Raises the 422 of what is missing or wrong."""
