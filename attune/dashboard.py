@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from apps.core.admin import COUNT_LIMIT
 from apps.executions.dispatch import active_counts
 from apps.executions.models import Execution
-from apps.executions.offers import read_offers
+from apps.executions.offers import DEFAULT_SLOTS
 from apps.executions.states import PENDING, TERMINAL, Status
 from apps.workers.health import health_state
 from apps.workers.models import EnvironmentStatus, PackEnvironment, Worker
@@ -56,13 +56,12 @@ def _trouble(count: int) -> list[Execution]:
 
 def _workers() -> list[dict[str, Any]]:
     running = active_counts()
-    slots = {offer.worker_id: offer.slots for offer in read_offers()}
     return [
         {
             "worker": worker,
             "health": health_state(worker, total_active=running[worker.pk]),
             "running": running[worker.pk],
-            "slots": slots.get(worker.pk, 0),
+            "slots": (worker.capabilities or {}).get("max_concurrent_executions", DEFAULT_SLOTS),
         }
         for worker in Worker.objects.order_by("name")[:SHOWN_WORKERS]
     ]

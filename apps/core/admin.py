@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Model, QuerySet
@@ -85,7 +85,7 @@ class LinkedFilter(admin.SimpleListFilter):
             return queryset
         try:
             return queryset.filter(**{str(self.parameter_name): value})
-        except ValueError:  # not a number, not a UUID: nothing matches it
+        except (ValueError, ValidationError):  # not a number, not a UUID: nothing matches it
             return queryset.none()
 
 
@@ -269,7 +269,7 @@ def _shown(field: Any) -> Any:
             return as_time(field.name)
         case models.BooleanField():
             return as_flag(field.name, str(field.verbose_name))
-        case _ if field.choices:
+        case _ if getattr(field, "choices", None):
             return as_word(field.name, str(field.verbose_name))
         case _:
             return field.name

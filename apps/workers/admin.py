@@ -24,7 +24,7 @@ class WorkerAdmin(MachineRows):
 
     fieldsets = (
         (None, {"fields": ("name", "health", "runtimes", "host", "worker_type", "worker_role",
-                           as_time("last_heartbeat", "last heartbeat"), "lease_state", "executions")}),
+                           as_time("last_heartbeat", "last heartbeat"), "lease_state", "work")}),
         ("Kept from work", {"fields": ("cordoned", "cordon_reason", "cordoned_by", as_time("cordoned_at", "since"),
                                        "draining")}),
         ("What it offers", {"fields": ("capabilities", "meta")}),
@@ -56,8 +56,8 @@ class WorkerAdmin(MachineRows):
         times = format_html('<span class="at-muted">taken {} times, held until</span>', lease.generation)
         return markup.lines((times, markup.when(lease.expires_at)))
 
-    @admin.display(description="executions")
-    def executions(self, worker: Worker) -> SafeString:
+    @admin.display(description="work")
+    def work(self, worker: Worker) -> SafeString:
         return markup.link(markup.list_of("executions_execution", worker__id__exact=worker.pk), "Those it ran")
 
 

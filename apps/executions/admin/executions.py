@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -139,6 +140,8 @@ class ExecutionAdmin(MachineRows):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The page of one execution; there is nothing to save on it."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
         execution = self._execution(int(object_id)) if object_id.isdigit() and len(object_id) < 19 else None
         if execution is None:
             return self.gone(request, object_id)
@@ -178,7 +181,7 @@ class ExecutionAdmin(MachineRows):
         earlier = None
         if (number := request.GET.get("from", "")).isdigit():
             earlier = Execution.objects.filter(pk=number, action=chosen).first()
-        form = RunForm(request.POST or None, action=chosen, earlier=earlier)
+        form = RunForm(request.POST if request.method == "POST" else None, action=chosen, earlier=earlier)
         if form.is_valid() and (execution := run_action(form, person_of(request))) is not None:
             self.message_user(request, f"{execution} was asked for.")
             return HttpResponseRedirect(reverse(f"admin:{MODEL}_change", args=[execution.pk]))

@@ -1,0 +1,277 @@
+"""The console: who gets in, that every row has its page, that lists stay cheap."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.executions.models import Artifact, ArtifactVersion, Demand, Execution, ExecutionHistory
+from apps.executions.states import Status
+from apps.identity.models import IdempotencyRecord, PermissionAssignment, SignInFailures
+from apps.identity.services import create_identity
+from apps.workers.models import EnvironmentStatus, PackEnvironment, RuntimeVersion, WorkerHistory
+from tests.factories import (
+    make_action,
+    make_admin,
+    make_execution,
+    make_identity,
+    make_pack,
+    make_runtime,
+    make_worker,
+)
+
+pytestmark = pytest.mark.django_db
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
+NAMES = [model._meta.label for model in MODELS]
+
+
+def name_of(model, page):
+    return f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
+
+
+def list_of(model):
+    return reverse(name_of(model, "changelist"))
+
+
+@pytest.fixture
+def console():
+    client = Client()
+    client.force_login(make_admin(login="olga"))
+    return client
+
+
+def fill(number):
+    """Make one more row of every table."""
+    pack = make_pack(
+        label=HOSTILE, warnings=[HOSTILE], config={"token": "s3cret-value"}, conf_schema={"token": {"secret": True}}
+    )
+    runtime = make_runtime(ref=f"{pack.ref}.shell")
+    RuntimeVersion.objects.create(runtime=runtime, runtime_ref=runtime.ref, version="1.0")
+    PackEnvironment.objects.create(
+        pack=pack, pack_ref=pack.ref, runtime=runtime, runtime_ref=runtime.ref, path="/x",
+        status=EnvironmentStatus.FAILED, last_error=HOSTILE,
+    )  # fmt: skip
+    worker = make_worker(cordoned=number == 0, cordon_reason=HOSTILE, cordoned_by=make_admin())
+    WorkerHistory.objects.create(
+        operation="UPDATE", entity_id=worker.pk, changed_fields=["status"], new_values={"status": HOSTILE}
+    )
+    action = make_action(
+        pack=pack, runtime=runtime, description=HOSTILE, param_schema={"token": {"secret": True}, HOSTILE: {}}
+    )
+    execution = make_execution(
+        action=action, worker=worker, executor=make_admin(), status=Status.FAILED, config={"token": "s3cret-value", "x": HOSTILE},
+        env_vars={"NAME": "s3cret-value"}, result={"error": HOSTILE, "succeeded": False}, exit_code=1, duration_ms=5,
+        started_at=timezone.now(), finished_at=timezone.now(),
+    )  # fmt: skip
+    ExecutionHistory.objects.create(
+        operation="UPDATE", entity_id=execution.pk, entity_ref=action.ref, changed_fields=["status"],
+        new_values={"status": "failed"}, actor=f"worker:{worker.pk}", reason=HOSTILE,
+    )  # fmt: skip
+    artifact = Artifact.objects.create(ref=f"{action.ref}.log", type="file_text", name=HOSTILE)
+    ArtifactVersion.objects.create(
+        artifact=artifact, version=1, execution=execution.pk, content=b"x", meta={"a": HOSTILE}
+    )
+    Demand.objects.create(key=f"{number}", requirements={"runtime": [HOSTILE]})
+    IdempotencyRecord.objects.create(
+        scope=HOSTILE, key=f"{number}", request_hash="x", response_status=201, response_body={"token": "s3cret-value"},
+        expires_at=timezone.now() + timedelta(days=1),
+    )  # fmt: skip
+    SignInFailures.objects.create(key=f"{number}", failures=1, since=timezone.now())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=NAMES)
+def test_every_list_and_page_shows_text_and_no_secret(console, model):
+    fill(0)
+    row = model.objects.order_by("-pk").first()
+
+    pages = [console.get(list_of(model)), console.get(reverse(name_of(model, "change"), args=[row.pk]))]
+
+    assert [page.status_code for page in pages] == [200, 200]
+    for page in pages:
+        text = page.content.decode()
+        assert HOSTILE not in text
+        assert "s3cret-value" not in text
+        assert "argon2" not in text
+
+
+@pytest.mark.parametrize("model", MODELS, ids=NAMES)
+def test_every_list_makes_as_many_queries_for_three_rows_as_for_one(console, model):
+    def queries():
+        with CaptureQueriesContext(
+            connection,
+        ) as made:
+            assert console.get(list_of(model)).status_code == 200
+        return len(made)
+
+    fill(0)
+    console.get(list_of(model))  # what is read once and kept
+    one = queries()
+    fill(1)
+    fill(2)
+
+    assert queries() == one
+
+
+@pytest.mark.parametrize("model", MODELS, ids=NAMES)
+def test_what_machines_write_is_only_looked_at(console, model):
+    if model._meta.label == "identity.Identity":
+        pytest.skip("people make and change identities")
+    fill(0)
+    row = model.objects.order_by("-pk").first()
+    change, delete = (reverse(name_of(model, page), args=[row.pk]) for page in ("change", "delete"))
+
+    answers = [
+        console.get(reverse(name_of(model, "add"))),
+        console.post(change, {}),
+        console.post(delete, {"post": "yes"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
+    assert model.objects.filter(pk=row.pk).exists()
+
+
+def test_overview_says_how_it_stands(console):
+    worker = make_worker(name="w1", slots=4)
+    for status in ("requested", "running", "completed", "completed", "failed"):
+        make_execution(status=status, worker=worker if status == "running" else None)
+
+    context = console.get("/admin/").context
+
+    assert (context["waiting"], context["running"], context["ended"], context["gone_wrong"]) == ("1", "1", 3, 1)
+    assert [(share.status, share.count) for share in context["shares"]] == [
+        ("requested", 1), ("running", 1), ("completed", 2), ("failed", 1)
+    ]  # fmt: skip
+    assert [(row["worker"].name, row["health"], row["running"], row["slots"]) for row in context["workers"]] == [
+        ("w1", "busy", 1, 4)
+    ]
+
+
+def test_overview_makes_the_same_queries_for_many_rows(console):
+    def queries():
+        with CaptureQueriesContext(connection) as made:
+            console.get("/admin/")
+        return len(made)
+
+    fill(0)
+    console.get("/admin/")
+    one = queries()
+    fill(1)
+    fill(2)
+
+    assert queries() == one
+
+
+# --- Who gets in ------------------------------------------------------------------------------------------------
+
+
+def sign_in(login, password):
+    client = Client()
+    return client, client.post("/admin/login/?next=/admin/packs/pack/", {"username": login, "password": password})
+
+
+def test_an_administrator_signs_in_with_login_and_password():
+    make_admin()
+    create_identity("olga", password="correct horse", permission_sets=["core.admin"])
+
+    client, answer = sign_in("olga", "correct horse")
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/packs/pack/")
+    assert client.get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "login, password, words",
+    [
+        ("olga", "wrong horse", "Invalid login or password."),
+        ("nobody", "correct horse", "Invalid login or password."),
+        ("frozen", "correct horse", "Invalid login or password."),
+        ("paul", "correct horse", "does not hold the permission set core.admin"),
+    ],
+)
+def test_others_stay_outside(login, password, words):
+    make_admin()
+    create_identity("olga", password="correct horse", permission_sets=["core.admin"])
+    create_identity("frozen", password="correct horse", permission_sets=["core.admin"]).set(frozen=True)
+    create_identity("paul", password="correct horse")
+
+    client, answer = sign_in(login, password)
+
+    assert words in answer.content.decode()
+    assert client.get("/admin/").headers["Location"] == "/admin/login/?next=/admin/"
+
+
+def test_after_ten_failures_the_page_says_to_wait():
+    for _attempt in range(10):
+        sign_in("olga", "wrong horse")
+
+    _client, answer = sign_in("olga", "wrong horse")
+
+    assert "Too many failed attempts" in answer.content.decode()
+
+
+def test_who_loses_the_right_is_out_with_the_next_request(console):
+    PermissionAssignment.objects.all().delete()
+
+    assert console.get("/admin/executions/execution/").status_code == 302
+
+
+def test_pages_allow_no_inline_script_and_no_frame(console):
+    for path in ("/admin/login/", "/admin/", "/admin/executions/execution/"):
+        policy = console.get(path).headers["Content-Security-Policy"]
+        assert "script-src 'self' 'unsafe-eval';" in policy
+        assert "frame-ancestors 'none'" in policy
+
+
+# --- Lists ------------------------------------------------------------------------------------------------------
+
+
+def shown(console, **query):
+    answer = console.get(list_of(Execution), query)
+    assert answer.status_code == 200
+    return sorted(row.pk for row in answer.context["cl"].result_list)
+
+
+def test_executions_are_found_by_what_an_operator_knows(console):
+    echo, deploy = make_action(ref="core.echo"), make_action(ref="web.deploy")
+    first, second = make_execution(action=echo), make_execution(action=deploy, parent=None)
+    child = make_execution(action=deploy, parent=second, executor=make_identity())
+
+    assert shown(console, q=str(first.pk)) == [first.pk]
+    assert shown(console, q=f"#{first.pk}") == [first.pk]
+    assert shown(console, q="core.echo") == [first.pk]
+    assert shown(console, q="DEPLOY") == [second.pk, child.pk]
+    assert shown(console, q="9" * 30) == []
+    assert shown(console, q=str(Execution.objects.get(pk=first.pk).correlation_id)) == [first.pk]
+    assert shown(console, parent=second.pk) == [child.pk]
+    assert shown(console, executor=child.executor_id) == [child.pk]
+    assert shown(console, executor="not a number") == []
+    assert shown(console, correlation_id="not a uuid") == []
+    assert shown(console, pack_ref=deploy.pack_ref) == [second.pk, child.pk]
+    assert shown(console, since="1h") == [first.pk, second.pk, child.pk]
+    assert shown(console, status__in="completed,failed") == []
+
+
+def test_a_search_finds_executions_of_an_action_that_is_gone(console):
+    action = make_action(ref="old.thing")
+    execution = make_execution(action=action)
+    action.delete()
+
+    assert shown(console, q="old.thing") == [execution.pk]
+
+
+def test_a_list_counts_no_further_than_it_is_of_use(console, monkeypatch):
+    monkeypatch.setattr("apps.core.admin.COUNT_LIMIT", 2)
+    for _row in range(4):
+        make_execution(action=make_action())
+
+    page = console.get(list_of(Execution))
+
+    assert page.context["cl"].result_count == 2
+    assert "more than 2" in " ".join(page.content.decode().split())
