@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
 from apps.executions.models import Artifact, Execution, ExecutionQuerySet, Visibility
+from apps.identity.executions import Standing
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -56,3 +57,9 @@ def visible_artifacts(caller: "Caller") -> "QuerySet[Artifact]":
     if caller.allows("artifacts:read"):
         return Artifact.objects.all()
     return Artifact.objects.filter(visibility=Visibility.PUBLIC)
+
+
+def standing_of(execution_id: int) -> Standing | None:
+    """Return how an execution stands, for the check of its token; None when there is none."""
+    row = Execution.objects.filter(pk=execution_id).values_list("epoch", "finished_at").first()
+    return None if row is None else Standing(epoch=row[0], finished_at=row[1])

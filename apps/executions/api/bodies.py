@@ -83,7 +83,7 @@ class ExecuteBody(_Placement):
     artifact_retention_policy = serializers.ChoiceField(
         choices=ArtifactRetentionPolicy.choices, required=False, allow_null=True
     )
-    artifact_retention_limit = Integer(required=False, allow_null=True)
+    artifact_retention_limit = Integer(required=False, allow_null=True, max_value=2**31 - 1)
     priority = Integer(min_value=-100, max_value=100, required=False, allow_null=True)
     expires_at = Moment(required=False, allow_null=True, help_text="Not started by then: timeout.")
     timeout_seconds = _timeout(allow_null=True)

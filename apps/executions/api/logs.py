@@ -52,7 +52,7 @@ class LogViewSet(ExecutionViews):
         name = _stream(stream)
         log = open_log(self.get_object(), name)
         try:
-            part = _part(log, request)
+            part, headers = _part(log, request), _headers(log, request)
         except BaseException:
             log.close()
             raise
@@ -63,7 +63,7 @@ class LogViewSet(ExecutionViews):
             close=log.close,
             etag=log.etag,
         )
-        response = serve(request, content, headers=_headers(log, request), part=part)
+        response = serve(request, content, headers=headers, part=part)
         _tell_position(response, log, part)
         return response
 
