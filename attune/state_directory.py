@@ -14,7 +14,7 @@ from settings.env import CannotStart
 def check_directory(path: Path, variable: str) -> None:
     """Make a directory where it is missing and prove that files can be made in it. Raises CannotStart."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:

@@ -35,7 +35,7 @@ def _refuse_empty(file: Path, variable: str) -> str:
 
 def _make(file: Path, variable: str) -> str:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Written whole under another name first: two first boots at once must agree on one key.
         draft = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
