@@ -6,6 +6,7 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from apps.actions.models import ArtifactRetentionPolicy
 from apps.core.api.fields import Integer, Patch, Text
@@ -142,10 +143,13 @@ class Ref(Text):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_blank=True, max_length=255, **kwargs)
 
+    def run_validation(self, data: Any = empty) -> Any:
+        if isinstance(data, str) and not data.strip():
+            raise BadRequest("The ref of an artifact must not be blank")
+        return super().run_validation(data)
+
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
-        if not text.strip():
-            raise BadRequest("The ref of an artifact must not be blank")
         if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text):
             self.fail("control")
         return text

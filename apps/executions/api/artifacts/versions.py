@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api import envelopes, query
 from apps.core.api.grants import by_object, filtered
+from apps.core.api.parsers import StrictFormParser
 from apps.core.api.schema import Bare
 from apps.executions import artifacts as services
 from apps.executions import storage
@@ -170,7 +170,7 @@ class UploadViewSet(VersionViews):
 
     grants: ClassVar = {"upload": "artifacts:update", "upload_by_ref": by_object("artifacts:update")}
     serializer_classes: ClassVar = {"upload": ArtifactUploadBody, "upload_by_ref": ArtifactUploadByRefBody}
-    parser_classes = (MultiPartParser,)
+    parser_classes = (StrictFormParser,)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         limit_uploads(request)
