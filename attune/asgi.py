@@ -5,6 +5,8 @@ Django answers from a fixed pool of threads that live as long as the process, so
 connection. What must not hold a thread (streams, sockets) gets a route of its own in ``STREAMS``, ahead of Django.
 """
 
+from typing import Any, cast
+
 from a2wsgi import WSGIMiddleware
 
 from attune.server import Application, Receive, Scope, Send
@@ -17,7 +19,8 @@ THREADS = 8
 # Exact path -> native application.
 STREAMS: dict[str, Application] = {}
 
-_django: Application = WSGIMiddleware(pages, workers=THREADS)
+# a2wsgi has types of its own for both interfaces, narrower than Django's and uvicorn's.
+_django = cast(Application, WSGIMiddleware(cast(Any, pages), workers=THREADS))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -68,11 +68,12 @@ def interrupt(connection: Connection) -> None:
 
 
 class QoS(virtual.QoS):
-    """An acknowledgement comes from a pool thread and may let the next message through."""
+    """An acknowledgement comes from a pool thread and may let the next message through, where that is limited."""
 
     def ack(self, delivery_tag: str) -> None:
         super().ack(delivery_tag)
-        self.channel.broker.ring()
+        if self.prefetch_count:
+            self.channel.broker.ring()
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         super().reject(delivery_tag, requeue=requeue)
@@ -182,7 +183,9 @@ class Transport(virtual.Transport):
         while True:
             seen = broker.changes
             try:
-                return self.cycle.get(self._deliver, timeout=timeout)
+                assert self.cycle is not None  # set by the constructor
+                self.cycle.get(self._deliver, timeout=timeout)
+                return
             except Empty:
                 left = None if deadline is None else deadline - time.monotonic()
             if broker.interruptions != self._interruptions or (left is not None and left <= 0):

@@ -68,7 +68,7 @@ class EmbeddedWorker:
         agent = current_agent()
         if agent is not None:
             agent.stop(grace_seconds)
-        state.should_stop = 0
+        state.should_stop = 0  # type: ignore[assignment]  # the stubs only know its first value
         while self.alive and (deadline is None or time.monotonic() < deadline):
             # Celery's loop waits for messages once more after it has seen the wish to stop.
             broker.interrupt(self._app.connection_for_read())
@@ -82,7 +82,7 @@ class EmbeddedWorker:
             agent.hurry()
 
     def _call_off_start(self) -> None:
-        for step in self._controller.steps if self._controller is not None else ():
+        for step in getattr(self._controller, "steps", ()):
             if isinstance(step, AgentStep):
                 step.call_off()
 

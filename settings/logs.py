@@ -36,7 +36,7 @@ def _blanked(text: str) -> str:
 def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any]:
     """Return Django's LOGGING; ``terminal`` decides between lines for people and JSON (None: look at stderr)."""
     terminal = sys.stderr.isatty() if terminal is None else terminal
-    shared = [
+    shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
