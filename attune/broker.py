@@ -70,6 +70,8 @@ def interrupt(connection: Connection) -> None:
 class QoS(virtual.QoS):
     """An acknowledgement comes from a pool thread and may let the next message through, where that is limited."""
 
+    channel: "Channel"
+
     def ack(self, delivery_tag: str) -> None:
         super().ack(delivery_tag)
         if self.prefetch_count:
@@ -172,7 +174,7 @@ class Transport(virtual.Transport):
     def driver_version(self) -> str:
         return "N/A"
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> None:
         """
         Deliver one message, waiting for it if need be.
 
