@@ -42,6 +42,10 @@ class _Log:
         while self._file is not None and (block := self._file.read(storage.BLOCK_BYTES)):
             yield self._decoder.decode(block)
 
+    def rest(self) -> str:
+        """Return what the beginning of a character that never came stands for; after the end only."""
+        return self._decoder.decode(b"", final=True)
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -79,6 +83,7 @@ class Following:
             self._pass_output_on()
             if execution is not None:
                 if execution.is_finished:
+                    self._pass_rests_on()
                     return execution
                 self._remark(execution)
             time.sleep(LOOK_SECONDS)
@@ -100,6 +105,11 @@ class Following:
             return
         for stream, log in self._logs.items():
             for text in log.new_text():
+                self._readers.output(stream, text)
+
+    def _pass_rests_on(self) -> None:
+        for stream, log in self._logs.items():
+            if self._readers.output is not None and (text := log.rest()):
                 self._readers.output(stream, text)
 
     def _remark(self, execution: Execution) -> None:

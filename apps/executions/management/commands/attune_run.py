@@ -104,9 +104,7 @@ Without --wait and --follow it prints the id and returns; look later with `manag
             with Following(execution.pk, Readers(output=self._output)) as following:
                 following.until_end()
         if execution.status != "completed":
-            result = execution.result if isinstance(execution.result, dict) else {}
-            error = str(result.get("error") or "").strip()
-            self._remark(f"Execution {execution.pk} ended {execution.status}" + (f": {error}" if error else ""))
+            self._remark(f"Execution {execution.pk} ended {execution.status}{_why(execution)}")
 
     def _output(self, stream: Stream, text: str) -> None:
         place = self.stdout if stream == "stdout" else self.stderr
@@ -119,6 +117,13 @@ Without --wait and --follow it prints the id and returns; look later with `manag
     def _remark(self, sentence: str) -> None:
         self.stderr.write(f"attune: {sentence}", style_func=str)
         self.stderr.flush()
+
+
+def _why(execution: Execution) -> str:
+    """Return the error as the end of a sentence; of one that is long, its last line, as its output was shown."""
+    result = execution.result if isinstance(execution.result, dict) else {}
+    lines = str(result.get("error") or "").strip().splitlines()
+    return f": {lines[-1]}" if lines else ""
 
 
 def _number(text: str, smallest: int, largest: int) -> int:

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from apps.core.commands import ConsoleCommand
+from apps.core.commands import ConsoleCommand, Problem
+from apps.packs.registration import PackExists
 from apps.packs.services import register_pack
 
 
@@ -27,7 +28,10 @@ Examples:
         parser.add_argument("--json", action="store_true", help="print ref, version, warnings as JSON")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        registration = register_pack(options["path"], force=options["force"])
+        try:
+            registration = register_pack(options["path"], force=options["force"])
+        except PackExists as error:
+            raise Problem(f"{error.message.partition('.')[0]}; --force replaces it.") from None
         pack, warnings = registration.pack, list(registration.warnings)
         if options["json"]:
             self.write_json(

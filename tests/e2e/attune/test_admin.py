@@ -1,0 +1,168 @@
+"""The console in a real browser: sign in, run an action through its form, see the result, cancel what runs."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from apps.identity.services import create_identity
+from apps.packs.services import load_core_pack, register_pack
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LOGIN, PASSWORD = "olga", "correct horse"
+# Nothing from outside, no sandbox for root, no GPU.
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PACK = {
+    "pack.yaml": "ref: e2e\nlabel: E2E\nversion: 1.0.0\n",
+    "actions/greet.yaml": """
+ref: e2e.greet
+label: Greet
+runner_type: shell
+entry_point: 'for i in $(seq 1 "$times"); do echo "hello, $name <b>$i</b>"; done; test "$fail" != true'
+parameters:
+  name: {type: string, required: true, position: 0}
+  times: {type: integer, default: 2, position: 1}
+  fail: {type: boolean, default: false, position: 2}
+""",
+    "actions/wait.yaml": """
+ref: e2e.wait
+label: Wait
+runner_type: shell
+entry_point: 'echo waiting; sleep 60'
+""",
+}
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)"),
+    pytest.mark.timeout(180),
+]
+
+
+@pytest.fixture
+def page(tmp_path: Path, server: str, worker: object) -> Iterator[Page]:
+    """
+    A page of a browser that is signed in to the console.
+
+    While it is open the test looks at pages only: the browser's loop runs in this thread, where Django allows no query.
+    """
+    load_core_pack()
+    for name, text in PACK.items():
+        path = tmp_path / "e2e" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    register_pack(tmp_path / "e2e")
+    create_identity(LOGIN, password=PASSWORD, permission_sets=["core.admin"])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(base_url=server)
+        page.set_default_timeout(20_000)
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        sign_in(page)
+        yield page
+        browser.close()
+    assert faults == []  # no script failed, nothing was refused by the content policy
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/admin/")
+    page.get_by_label("Login").fill(LOGIN)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("link", name="Overview").first).to_be_visible()
+
+
+def open_form(page: Page, ref: str) -> None:
+    page.get_by_role("link", name="Actions", exact=True).click()
+    page.get_by_role("row", name=ref).get_by_role("link", name=ref).click()
+    page.get_by_role("link", name="Run", exact=True).click()
+
+
+def status_is(page: Page, status: str) -> None:
+    expect(page.locator(f"#execution[data-status={status}]")).to_be_visible()
+
+
+def test_an_action_runs_through_its_form_and_shows_what_it_did(page: Page) -> None:
+    open_form(page, "e2e.greet")
+    page.get_by_label("name").fill("world")
+    page.get_by_label("times").fill("3")
+    page.get_by_role("button", name="Run", exact=True).click()
+
+    status_is(page, "completed")
+    expect(page.locator("#log-stdout")).to_have_text("".join(f"hello, world <b>{n}</b>\n" for n in (1, 2, 3)))
+    assert page.locator(".at-states b").all_text_contents() == [
+        "requested", "scheduling", "scheduled", "running", "completed",
+    ]  # fmt: skip
+
+    page.get_by_role("link", name="Executions", exact=True).first.click()
+    expect(page.get_by_role("row", name="e2e.greet")).to_contain_text("completed")
+
+
+def test_a_failure_is_seen_and_tried_again_with_changes(page: Page) -> None:
+    open_form(page, "e2e.greet")
+    page.get_by_label("name").fill("world")
+    page.get_by_label("fail").select_option("true")
+    page.get_by_role("button", name="Run", exact=True).click()
+    status_is(page, "failed")
+    expect(page.locator(".at-measures")).to_contain_text("Exit code 1")
+
+    page.get_by_role("link", name="Run with changes").click()
+    expect(page.get_by_label("name")).to_have_value("world")
+    page.get_by_label("fail").select_option("")
+    page.get_by_role("button", name="Run", exact=True).click()
+
+    status_is(page, "completed")
+
+
+def test_what_does_not_fit_stays_in_the_form(page: Page) -> None:
+    open_form(page, "e2e.greet")
+    page.get_by_label("times").fill("often")
+    page.get_by_role("button", name="Run", exact=True).click()
+
+    expect(page.get_by_text("This field is required.")).to_be_visible()
+    expect(page.get_by_text("times must be a whole number, not 'often'.")).to_be_visible()
+    expect(page.get_by_label("times")).to_have_value("often")
+
+
+def test_a_running_execution_is_cancelled_and_the_page_follows(page: Page) -> None:
+    open_form(page, "e2e.wait")
+    page.get_by_role("button", name="Run", exact=True).click()
+    status_is(page, "running")
+    expect(page.locator("#log-stdout")).to_have_text("waiting\n")
+
+    page.get_by_role("link", name="Cancel", exact=True).click()
+    page.get_by_label("Reason").fill("took too long")
+    page.get_by_role("button", name="Cancel execution").click()
+
+    status_is(page, "cancelled")
+    expect(page.locator(".at-states")).to_contain_text("took too long")
+    page.get_by_role("link", name="Retry").click()
+    page.get_by_role("button", name="Retry execution").click()
+    status_is(page, "running")
+    expect(page).to_have_url(re.compile(r"/admin/executions/execution/2/change/"))
+    page.get_by_role("link", name="Force-close").click()
+    page.get_by_role("button", name="Force-close execution").click()
+    status_is(page, "abandoned")
+
+
+def test_many_are_chosen_from_the_list(page: Page) -> None:
+    for _number in range(2):
+        open_form(page, "e2e.wait")
+        page.get_by_role("button", name="Run", exact=True).click()
+        status_is(page, "running")
+    page.goto("/admin/executions/execution/?status__in=running")
+    page.locator("#action-toggle").check()
+    page.locator("select[name=action]").select_option("cancel_selected")
+    page.locator("button[title='Run the selected action']").click()
+    page.get_by_role("button", name="Cancel 2 executions").click()
+
+    page.goto("/admin/executions/execution/1/change/")
+    status_is(page, "cancelled")
