@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 from apps.core.api.handler import InternalError, body_of
 from apps.core.errors import BadRequest
@@ -13,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("attune.api_urls")),
     path("", include(openapi.urlpatterns)),
     path("admin/", admin.site.urls),
+    path("login", RedirectView.as_view(url="/admin/login/", query_string=True, http_method_names=["get", "head"])),
 ]
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import logout
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -219,13 +220,15 @@ def set_cookies(response: Response, made: services.Tokens, *, secure: bool) -> N
 
 
 class LogoutView(AttuneView):
-    """Forget the cookies and go to the login page."""
+    """Forget cookies and session, and go to the login page."""
 
     name = "Sign out"
     grants = {"get": PUBLIC}
 
     @extend_schema(responses={307: None})
     def get(self, request: Request) -> Response:
+        if settings.SESSION_COOKIE_NAME in request.COOKIES:
+            logout(request._request)
         response = Response(status=307, headers={"Location": "/login"})
         response.delete_cookie(ACCESS_COOKIE, path="/", samesite="Lax")
         response.delete_cookie(REFRESH_COOKIE, path="/auth", samesite="Lax")

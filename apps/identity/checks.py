@@ -47,7 +47,9 @@ def every_route_is_classified(**_options: Any) -> list[Error]:
             problem = _problem(known, operation)
             if problem:
                 hint = "See the view's grants; apps/core/api/grants.py shows the forms."
-                found.append(Error(f"{view.__name__}, {method.upper()} /{path}: {problem}", hint=hint, id="attune.E001"))
+                found.append(
+                    Error(f"{view.__name__}, {method.upper()} /{path}: {problem}", hint=hint, id="attune.E001")
+                )
     return found
 
 

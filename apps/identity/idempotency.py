@@ -19,9 +19,7 @@ class Records:
         if record.expires_at <= clock.now():
             record.delete()
             return None
-        return KeptAnswer(
-            request_hash=record.request_hash, status=record.response_status, body=record.response_body
-        )
+        return KeptAnswer(request_hash=record.request_hash, status=record.response_status, body=record.response_body)
 
     def keep(self, scope: str, key: str, answer: KeptAnswer) -> None:
         IdempotencyRecord.objects.create(

@@ -261,7 +261,12 @@ class Position:
             packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             moment, row_id, order = json.loads(packed)
             at = datetime.fromisoformat(moment)
-            if at.tzinfo is None or type(row_id) is not int or not 0 < row_id <= query.MAX_ID or order not in ("a", "d"):
+            if (
+                at.tzinfo is None
+                or type(row_id) is not int
+                or not 0 < row_id <= query.MAX_ID
+                or order not in ("a", "d")
+            ):
                 raise ValueError(cursor)
         except (ValueError, TypeError, RecursionError):
             raise BadRequest("The cursor is not one that this list gave") from None

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import BaseParser
+from rest_framework.parsers import BaseParser, MultiPartParser
 
 from apps.core.errors import BadRequest, PayloadTooLarge
 
@@ -27,6 +27,20 @@ class StrictJSONParser(BaseParser):
         if len(raw) > limit:
             raise PayloadTooLarge(f"The request body is larger than {limit // 1024 // 1024} MiB")
         return loads(raw)
+
+
+class StrictFormParser(MultiPartParser):
+    """``multipart/form-data`` whose texts and file names could be stored."""
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        parsed: Any = super().parse(stream, media_type, parser_context)
+        texts = [text for values in parsed.data.lists() for text in (values[0], *values[1])]
+        texts += [str(file.name) for file in parsed.files.values()]
+        if any("\x00" in text for text in texts):
+            raise BadRequest("Text with the character U+0000 cannot be stored")
+        return parsed
 
 
 def loads(raw: bytes) -> Any:

@@ -111,7 +111,9 @@ def moment(params: Params, name: str) -> datetime | None:
         return None
     found = parse_moment(value)
     if found is None:
-        raise BadRequest(f"Query parameter '{name}' must be a time such as 2026-01-31T12:00:00Z, not '{_short(value)}'")
+        raise BadRequest(
+            f"Query parameter '{name}' must be a time such as 2026-01-31T12:00:00Z, not '{_short(value)}'"
+        )
     return found
 
 

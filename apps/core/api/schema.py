@@ -92,8 +92,9 @@ class AttuneSchema(AutoSchema):
     def get_response_serializers(self) -> Any:
         if self.method == "DELETE":
             return {200: Bare(Done)}
-        if getattr(self.view, "action", None) in {"create", "update"} and self.view.serializer_class is not None:
-            return self.view.serializer_class  # the body has a serializer of its own
+        shown = getattr(self.view, "serializer_class", None)
+        if getattr(self.view, "action", None) in {"create", "update"} and shown is not None:
+            return shown  # the body has a serializer of its own
         return super().get_response_serializers()
 
     def _get_response_for_code(

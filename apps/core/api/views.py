@@ -48,6 +48,21 @@ PAGE_POLICY = (
 Row = TypeVar("Row", bound=Model)
 
 
+_showers: dict[type, serializers.BaseSerializer] = {}
+
+
+def shower(serializer_class: type[serializers.BaseSerializer]) -> serializers.BaseSerializer:
+    """
+    Return the one serializer of this class that shows rows; it has no context.
+
+    Building the fields of a serializer costs more than showing a row with them.
+    """
+    found = _showers.get(serializer_class)
+    if found is None:
+        found = _showers[serializer_class] = serializer_class()
+    return found
+
+
 class AttuneView(APIView):
     """A view with classified methods; ``grants`` is keyed by method in lower case, or by action in a ViewSet."""
 
@@ -177,15 +192,13 @@ class AttuneViewSet(AttuneView, GenericViewSet, Generic[Row]):
     def shown(self, row: Row) -> Any:
         """Return the row as answers show it."""
         assert self.serializer_class is not None
-        return self.serializer_class(row, context=self.get_serializer_context()).data
+        return shower(self.serializer_class).to_representation(row)
 
     def listed(self, rows: "QuerySet[Any]", serializer_class: type[Any] | None = None) -> Response:
         """Return one page of the rows in the list envelope."""
-        page = self.paginate_queryset(rows)
-        serializer = (serializer_class or self.get_serializer_class())(
-            page, many=True, context=self.get_serializer_context()
-        )
-        return self.get_paginated_response(serializer.data)
+        show = shower(serializer_class or self.get_serializer_class()).to_representation
+        page = self.paginate_queryset(rows) or ()
+        return self.get_paginated_response([show(row) for row in page])
 
 
 class ListMixin:

@@ -13,6 +13,7 @@ from apps.core.api import envelopes, query
 from apps.core.api.fields import Boolean, Integer, JSONObject, Patch, Text, TextList, TextMap
 from apps.core.api.grants import ANY_TOKEN, by_object, filtered
 from apps.core.api.pagination import ExecutionPagination
+from apps.core.api.parsers import StrictFormParser
 from apps.core.api.routers import Router
 from apps.core.api.views import (
     AttuneViewSet,
@@ -124,7 +125,19 @@ class ArtifactViewSet(ListMixin, RetrieveMixin, AttuneViewSet[Artifact]):
         return envelopes.single(request.data)
 
 
+class FormViewSet(AttuneViewSet[Artifact]):
+    """Takes a form with a file and tells what it got."""
+
+    parser_classes = (StrictFormParser,)
+    grants = {"create": ANY_TOKEN}
+
+    def create(self, request: Request) -> Response:
+        file = request.data.get("file")
+        return envelopes.created({"name": request.data.get("name"), "size": file.size if file else None}, "Taken")
+
+
 router = Router()
+router.register("api/v1/forms", FormViewSet, basename="form")
 router.register("api/v1/packs", PackViewSet, basename="pack")
 router.register("api/v1/artifacts", ArtifactViewSet, basename="artifact")
 urlpatterns = router.urls

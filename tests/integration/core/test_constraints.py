@@ -17,7 +17,7 @@ PACK = {"ref": "shop", "label": "Shop", "version": "1.0.0"}
 
 
 def translated(work):
-    with pytest.raises(Exception) as caught, transaction.atomic():  # noqa: PT011, B017  # whatever it is, it is translated
+    with pytest.raises(Exception) as caught, transaction.atomic():  # whatever it is, it is translated
         work()
     error = handler.translate(caught.value)
     return error.status, error.code, error.message
@@ -68,8 +68,15 @@ def test_model_validation_is_told_by_its_gravest_kind():
         found = handler.translate(error)
         return found.status, found.code, found.message
 
-    assert told(ValidationError({"ref": ValidationError("Bad ref.", code="format")}))[:2] == (422, "UNPROCESSABLE_ENTITY")
-    assert told(ValidationError({"ref": ValidationError("Taken.", code="unique")})) == (409, "CONFLICT", "Already exists (ref)")
+    assert told(ValidationError({"ref": ValidationError("Bad ref.", code="format")}))[:2] == (
+        422,
+        "UNPROCESSABLE_ENTITY",
+    )
+    assert told(ValidationError({"ref": ValidationError("Taken.", code="unique")})) == (
+        409,
+        "CONFLICT",
+        "Already exists (ref)",
+    )
     assert told(ValidationError("a and b disagree", code="between_fields")) == (400, "BAD_REQUEST", "a and b disagree")
     assert told(ValidationError({"label": "Too long."})) == (422, "VALIDATION_ERROR", "label: Too long.")
 

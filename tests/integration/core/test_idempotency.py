@@ -97,6 +97,21 @@ def test_key_is_forgotten_after_a_day(client):
     assert post(client).status_code == 409  # done anew: the pack exists
 
 
+def test_forms_are_told_apart_by_their_files(client):
+    def send(content, name="f"):
+        raw = (
+            f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n{content}\r\n--x--\r\n'
+        ).encode()
+        return client.generic(
+            "POST", "/api/v1/forms", raw, content_type="multipart/form-data; boundary=x", HTTP_IDEMPOTENCY_KEY="form"
+        )
+
+    assert send("one").json()["data"]["size"] == 3
+    assert send("one").get("Idempotent-Replayed") == "true"
+    assert send("two").status_code == 422
+    assert send("one", name="g").status_code == 422
+
+
 def test_reads_ignore_the_header(client):
     assert client.get(PACKS, HTTP_IDEMPOTENCY_KEY="a b").status_code == 200
 

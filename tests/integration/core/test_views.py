@@ -62,7 +62,8 @@ def test_patch_field_sets_clears_and_keeps(client):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["text", {"op": "drop"}, {"op": "set"}, {"op": "set", "value": 5}, {"op": "set", "value": "x" * 11}, [], 5, True]
+    "wrong",
+    ["text", {"op": "drop"}, {"op": "set"}, {"op": "set", "value": 5}, {"op": "set", "value": "x" * 11}, [], 5, True],
 )
 def test_patch_field_of_another_form_is_a_validation_error(client, wrong):
     make_pack(ref="shop")
@@ -93,7 +94,9 @@ def test_missing_fields_are_all_named(client):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("change", [{"ref": "Shop"}, {"ref": " shop"}, {"ref": "shop "}, {"ref": "a"}, {"version": "1.0"}])
+@pytest.mark.parametrize(
+    "change", [{"ref": "Shop"}, {"ref": " shop"}, {"ref": "shop "}, {"ref": "a"}, {"version": "1.0"}]
+)
 def test_broken_format_rules_are_unprocessable(client, change):
     answer = client.post(PACKS, {"ref": "shop", "label": "Shop", "version": "1.0.0", **change})
     assert error_of(answer)[:2] == (422, "UNPROCESSABLE_ENTITY")
@@ -176,7 +179,12 @@ def test_wrong_method_is_405_with_the_error_body_and_401_without_token(client):
 
 
 def test_unknown_path_is_404_with_an_empty_body(client):
-    for answer in (client.get("/api/v1/nonsense"), client.get(f"{PACKS}/"), APIClient().post("/nonsense"), client.get("//")):
+    for answer in (
+        client.get("/api/v1/nonsense"),
+        client.get(f"{PACKS}/"),
+        APIClient().post("/nonsense"),
+        client.get("//"),
+    ):
         assert (answer.status_code, answer.content) == (404, b"")
 
 
@@ -189,7 +197,17 @@ def test_refused_work_is_undone_by_nobody_but_its_own_transaction(client):
     assert error_of(client.post(f"{PACKS}/rename"))[:2] == (409, "CONFLICT")
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "json", "application/jsonx"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "",
+        "json",
+        "application/jsonx",
+    ],
+)
 def test_other_media_types_are_415(client, content_type):
     answer = client.generic("POST", PACKS, b'{"ref": "shop"}', content_type=content_type)
     assert error_of(answer)[:2] == (415, "UNSUPPORTED_MEDIA_TYPE")
@@ -200,7 +218,9 @@ def test_media_type_may_name_a_charset(client):
     assert answer.status_code == 422
 
 
-@pytest.mark.parametrize("accept", ["application/xml", "image/*", "text/plain", "nonsense", "", "*/*", "application/json"])
+@pytest.mark.parametrize(
+    "accept", ["application/xml", "image/*", "text/plain", "nonsense", "", "*/*", "application/json"]
+)
 def test_json_is_the_answer_whatever_is_accepted(client, accept):
     answer = client.get(PACKS, HTTP_ACCEPT=accept)
     assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")

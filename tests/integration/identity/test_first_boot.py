@@ -24,7 +24,9 @@ def _core_sets(db):
 
 def held_by(login):
     return list(
-        PermissionAssignment.objects.filter(identity__login=login).order_by("permset__ref").values_list("permset__ref", flat=True)
+        PermissionAssignment.objects.filter(identity__login=login)
+        .order_by("permset__ref")
+        .values_list("permset__ref", flat=True)
     )
 
 
@@ -114,7 +116,17 @@ def test_identity_is_not_made_at_all_when_a_set_is_missing():
     assert not Identity.objects.filter(login="anna").exists()
 
 
-@pytest.mark.parametrize(("login", "password"), [("ab", "12345678"), ("x" * 256, "12345678"), ("anna", "1234567"), ("anna", "x" * 129), ("system", "12345678"), ("sensor:x", "12345678")])
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [
+        ("ab", "12345678"),
+        ("x" * 256, "12345678"),
+        ("anna", "1234567"),
+        ("anna", "x" * 129),
+        ("system", "12345678"),
+        ("sensor:x", "12345678"),
+    ],
+)
 def test_identity_with_login_or_password_of_another_length_is_refused(login, password):
     with pytest.raises(ValidationFailed):
         services.create_identity(login, password=password)

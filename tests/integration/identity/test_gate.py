@@ -111,7 +111,9 @@ def browser():
     return client
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://testserver.evil.example", "https://testserver", ""])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://testserver.evil.example", "https://testserver", ""]
+)
 def test_write_with_a_cookie_from_a_foreign_origin_is_forbidden(browser, origin):
     answer = browser.put(ME, {"display_name": "x"}, HTTP_ORIGIN=origin)
     assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
@@ -151,13 +153,22 @@ def test_cors_names_origin_methods_and_headers():
     assert preflight.status_code == 200
     assert preflight["Access-Control-Allow-Origin"] == "http://localhost:5173"
     assert preflight["Access-Control-Allow-Credentials"] == "true"
-    assert set(preflight["Access-Control-Allow-Methods"].split(", ")) == {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
+    assert set(preflight["Access-Control-Allow-Methods"].split(", ")) == {
+        "GET",
+        "POST",
+        "PUT",
+        "DELETE",
+        "PATCH",
+        "OPTIONS",
+    }
     assert set(preflight["Access-Control-Allow-Headers"].split(", ")) == {
         "authorization", "content-type", "accept", "idempotency-key", "last-event-id", "range", "x-request-id"
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:3001.evil.example", "https://localhost:3000"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:3001.evil.example", "https://localhost:3000"]
+)
 def test_cors_is_silent_for_other_origins(origin):
     assert "Access-Control-Allow-Origin" not in anonymous().get(ME, HTTP_ORIGIN=origin)
 
@@ -219,7 +230,19 @@ def test_execution_token_of_a_frozen_executor_goes_on():
     assert with_execution_token(execution).get(ME).status_code == 200
 
 
-@pytest.mark.parametrize("metadata", [{}, {"execution_id": "7"}, {"execution_id": 0}, {"execution_id": True}, {"execution_id": 2**63}, {"execution_id": 7, "permission_set_refs": "core.admin"}, {"execution_id": 7, "permission_set_refs": [1]}, {"execution_id": 7, "epoch": "1"}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"execution_id": "7"},
+        {"execution_id": 0},
+        {"execution_id": True},
+        {"execution_id": 2**63},
+        {"execution_id": 7, "permission_set_refs": "core.admin"},
+        {"execution_id": 7, "permission_set_refs": [1]},
+        {"execution_id": 7, "epoch": "1"},
+    ],
+)
 def test_execution_token_with_metadata_of_another_form_is_invalid(metadata):
     token = tokens.mint(subject=1, login="execution:7", token_type="execution", lifetime_seconds=60, metadata=metadata)
     assert refusal(bearing(token).get(ME)) == gate("Invalid authentication token")
@@ -228,7 +251,9 @@ def test_execution_token_with_metadata_of_another_form_is_invalid(metadata):
 def test_profile_and_password_need_an_access_token():
     client = with_execution_token(make_execution(epoch=1, status="running"), "standard")
     assert client.put(ME, {"display_name": "x"}).status_code == 403
-    assert client.post("/auth/change-password", {"current_password": "x", "new_password": "12345678"}).status_code == 403
+    assert (
+        client.post("/auth/change-password", {"current_password": "x", "new_password": "12345678"}).status_code == 403
+    )
 
 
 @pytest.mark.parametrize("token_type", ["sensor", "worker"])

@@ -56,7 +56,14 @@ def test_login_answers_tokens_and_user():
 def test_login_failures_do_not_tell_why():
     make_person()
     make_identity(login="nopassword")
-    for login, password in (("nobody", "x"), ("nopassword", "x"), ("anna", "wrong"), ("Anna", PASSWORD), (" anna", PASSWORD), ("system", "")):
+    for login, password in (
+        ("nobody", "x"),
+        ("nopassword", "x"),
+        ("anna", "wrong"),
+        ("Anna", PASSWORD),
+        (" anna", PASSWORD),
+        ("system", ""),
+    ):
         answer = log_in(login, password or "x")
         assert (answer.status_code, answer.json()) == (401, WRONG)
 
@@ -89,7 +96,20 @@ def test_frozen_identity_may_not_sign_in_and_is_told_only_with_the_right_passwor
     assert log_in(password="wrong").json() == WRONG
 
 
-@pytest.mark.parametrize("body", [{}, {"login": "anna"}, {"login": "", "password": "x"}, {"login": "anna", "password": ""}, {"login": "x" * 256, "password": "x"}, {"login": 1, "password": "x"}, {"login": "anna", "password": None}, {"login": ["anna"], "password": "x"}, []])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"login": "anna"},
+        {"login": "", "password": "x"},
+        {"login": "anna", "password": ""},
+        {"login": "x" * 256, "password": "x"},
+        {"login": 1, "password": "x"},
+        {"login": "anna", "password": None},
+        {"login": ["anna"], "password": "x"},
+        [],
+    ],
+)
 def test_login_body_of_another_form_is_a_validation_error(body):
     answer = anonymous().post(LOGIN, body, format="json")
     assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_ERROR")
@@ -168,7 +188,9 @@ def test_forwarded_addresses_count_only_from_trusted_proxies():
     spoofed = [{"HTTP_X_FORWARDED_FOR": f"203.0.113.{n}", "REMOTE_ADDR": "198.51.100.7"} for n in range(11)]
     assert [log_in("anna", "wrong", **headers).status_code for headers in spoofed] == [401] * 10 + [429]
 
-    proxied = [{"HTTP_X_FORWARDED_FOR": f"1.2.3.4, 203.0.113.{n}, 10.0.0.2", "REMOTE_ADDR": "10.0.0.1"} for n in range(11)]
+    proxied = [
+        {"HTTP_X_FORWARDED_FOR": f"1.2.3.4, 203.0.113.{n}, 10.0.0.2", "REMOTE_ADDR": "10.0.0.1"} for n in range(11)
+    ]
     assert [log_in("anna", "wrong", **headers).status_code for headers in proxied] == [401] * 11
 
 
@@ -253,7 +275,8 @@ def test_refresh_without_body_and_cookie_is_a_validation_error():
 def test_me_of_an_administrator_shows_permissions_sorted():
     admin = make_admin(login="root", display_name="Root")
     services.store_permission_set(
-        "core.admin", grants=[{"resource": "packs", "actions": ["read", "create"]}, {"resource": "actions", "actions": ["read"]}]
+        "core.admin",
+        grants=[{"resource": "packs", "actions": ["read", "create"]}, {"resource": "actions", "actions": ["read"]}],
     )
     services.give_sets(admin, ["core.admin"])
 
@@ -269,7 +292,11 @@ def test_me_of_an_administrator_shows_permissions_sorted():
 
 def test_me_of_a_stranger_shows_no_permissions():
     data = signed_in(make_person()).get(ME).json()["data"]
-    assert (data["effective_permissions"], data["assigned_permission_set_refs"], data["can_change_password"]) == ([], [], True)
+    assert (data["effective_permissions"], data["assigned_permission_set_refs"], data["can_change_password"]) == (
+        [],
+        [],
+        True,
+    )
 
 
 def test_profile_changes_and_blank_clears():
@@ -309,7 +336,15 @@ def test_password_changes():
     assert log_in(password="another password").status_code == 200
 
 
-@pytest.mark.parametrize(("current", "new", "status"), [("wrong", "another password", 401), (PASSWORD, "short", 422), (PASSWORD, "x" * 129, 422), ("", "another password", 422)])
+@pytest.mark.parametrize(
+    ("current", "new", "status"),
+    [
+        ("wrong", "another password", 401),
+        (PASSWORD, "short", 422),
+        (PASSWORD, "x" * 129, 422),
+        ("", "another password", 422),
+    ],
+)
 def test_password_change_is_refused(current, new, status):
     anna = make_person()
     answer = signed_in(anna).post("/auth/change-password", {"current_password": current, "new_password": new})
@@ -359,7 +394,18 @@ def test_registered_identity_signs_in_and_has_no_rights(settings):
     assert anonymous().post("/auth/register", NEW).status_code == 409
 
 
-@pytest.mark.parametrize("change", [{"login": "ab"}, {"login": "x" * 256}, {"password": "1234567"}, {"password": "x" * 129}, {"display_name": "x" * 256}, {"login": "sensor:core.timer"}, {"login": "system"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"login": "ab"},
+        {"login": "x" * 256},
+        {"password": "1234567"},
+        {"password": "x" * 129},
+        {"display_name": "x" * 256},
+        {"login": "sensor:core.timer"},
+        {"login": "system"},
+    ],
+)
 def test_registration_of_another_form_is_a_validation_error(settings, change):
     settings.ALLOW_SELF_REGISTRATION = True
     answer = anonymous().post("/auth/register", {**NEW, **change})

@@ -5,13 +5,17 @@ from apps.core.api.parsers import MAX_DEPTH, loads
 from apps.core.errors import BadRequest
 
 
-@pytest.mark.parametrize("text", ["", "{", "{'a': 1}", '{"a": NaN}', '{"a": Infinity}', '{"a": 1e999}', '{"a": ' + "9" * 5000 + "}", "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "{'a': 1}", '{"a": NaN}', '{"a": Infinity}', '{"a": 1e999}', '{"a": ' + "9" * 5000 + "}", "\xff"]
+)
 def test_text_that_is_no_json_is_refused(text):
     with pytest.raises(ParseError):
         loads(text.encode("latin-1"))
 
 
-@pytest.mark.parametrize("text", ['{"a": "x\\u0000y"}', '{"a\\u0000": 1}', '[{"a": ["\\u0000"]}]', '"\\ud800"', '{"\\udfff": 1}'])
+@pytest.mark.parametrize(
+    "text", ['{"a": "x\\u0000y"}', '{"a\\u0000": 1}', '[{"a": ["\\u0000"]}]', '"\\ud800"', '{"\\udfff": 1}']
+)
 def test_text_that_cannot_be_stored_is_refused(text):
     with pytest.raises(BadRequest):
         loads(text.encode())

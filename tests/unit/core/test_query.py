@@ -6,7 +6,9 @@ from apps.core.api import query
 from apps.core.errors import BadRequest, NotFound
 
 
-@pytest.mark.parametrize(("value", "found"), [("true", True), ("TRUE", True), ("1", True), ("False", False), ("0", False)])
+@pytest.mark.parametrize(
+    ("value", "found"), [("true", True), ("TRUE", True), ("1", True), ("False", False), ("0", False)]
+)
 def test_boolean_takes_four_words_in_any_case(value, found):
     assert query.boolean({"x": value}, "x") is found
 
@@ -62,7 +64,9 @@ def test_moment_of_a_day_is_its_midnight():
     assert query.moment({"x": "2026-01-31"}, "x") == datetime(2026, 1, 31, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-02-30", "2026-13-01T00:00:00Z", "12:00", "0001-01-01T00:00:00+14:00", "1700000000"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2026-02-30", "2026-13-01T00:00:00Z", "12:00", "0001-01-01T00:00:00+14:00", "1700000000"]
+)
 def test_moment_refuses_what_is_no_time(text):
     with pytest.raises(BadRequest):
         query.moment({"x": text}, "x")

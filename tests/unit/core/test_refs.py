@@ -19,13 +19,27 @@ def test_component_ref_with_one_dot_is_accepted(ref):
 
 
 @pytest.mark.parametrize(
-    "ref", ["core", ".echo", "core.", "a.b.c", "Core.echo", "core.e cho", "core.e/cho", "core.e\\cho", "core.\x01", "core.echo\n"]
+    "ref",
+    [
+        "core",
+        ".echo",
+        "core.",
+        "a.b.c",
+        "Core.echo",
+        "core.e cho",
+        "core.e/cho",
+        "core.e\\cho",
+        "core.\x01",
+        "core.echo\n",
+    ],
 )
 def test_component_ref_without_exactly_one_dot_or_with_odd_characters_is_refused(ref):
     assert refs.ref_problem(refs.validate_component_ref, ref) is not None
 
 
-@pytest.mark.parametrize(("ref", "good"), [("a", True), ("a.b.c", True), ("a..b", False), (".a", False), ("A.b", False)])
+@pytest.mark.parametrize(
+    ("ref", "good"), [("a", True), ("a.b.c", True), ("a..b", False), (".a", False), ("A.b", False)]
+)
 def test_key_ref_is_segments_between_dots(ref, good):
     assert (refs.ref_problem(refs.validate_key_ref, ref) is None) is good
 
@@ -42,7 +56,14 @@ def test_artifact_ref_is_any_text_that_is_not_blank(ref, good):
 
 @pytest.mark.parametrize(
     ("version", "good"),
-    [("1.0.0", True), ("1.2.3-rc.1+build.5", True), ("1.0", False), ("v1.0.0", False), ("01.0.0", False), ("1.0.0\n", False)],
+    [
+        ("1.0.0", True),
+        ("1.2.3-rc.1+build.5", True),
+        ("1.0", False),
+        ("v1.0.0", False),
+        ("01.0.0", False),
+        ("1.0.0\n", False),
+    ],
 )
 def test_version_is_strictly_semantic(version, good):
     assert (refs.ref_problem(refs.validate_version, version) is None) is good

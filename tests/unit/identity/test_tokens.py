@@ -70,9 +70,14 @@ def test_kid_chooses_the_secret_and_an_unknown_one_is_invalid():
             tokens.read(handmade({"alg": "HS256", "typ": "JWT", "kid": kid}, claims()))
 
 
-@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "hs256", "HS384", "HS512", "RS256", "ES256", "", None, 5, ["HS256"]])
+@pytest.mark.parametrize(
+    "algorithm", ["none", "None", "NONE", "hs256", "HS384", "HS512", "RS256", "ES256", "", None, 5, ["HS256"]]
+)
 def test_other_algorithms_are_invalid(algorithm):
-    for token in (handmade({"alg": algorithm}, claims()), handmade({"alg": algorithm}, claims()).rpartition(".")[0] + "."):
+    for token in (
+        handmade({"alg": algorithm}, claims()),
+        handmade({"alg": algorithm}, claims()).rpartition(".")[0] + ".",
+    ):
         with pytest.raises(InvalidToken):
             tokens.read(token)
 
@@ -89,7 +94,9 @@ def test_no_alg_critical_and_detached_headers_are_invalid():
             tokens.read(handmade(header, claims()))
 
 
-@pytest.mark.parametrize("text", ["", ".", "..", "a.b.c", "x" * 100_000, "é.é.é", "\x00", "null", "Bearer x", "eyJhbGciOiJIUzI1NiJ9.W10.x"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "..", "a.b.c", "x" * 100_000, "é.é.é", "\x00", "null", "Bearer x", "eyJhbGciOiJIUzI1NiJ9.W10.x"]
+)
 def test_malformed_text_is_invalid(text):
     with pytest.raises(InvalidToken):
         tokens.read(text)
@@ -140,7 +147,12 @@ def test_issued_in_the_future_is_accepted_for_sixty_seconds():
 
 def test_execution_token_names_execution_epoch_and_sets():
     token = tokens.mint_execution_token(
-        execution_id=9, action_ref="core.echo", executor=7, permission_set_refs=["core.admin"], epoch=2, lifetime_seconds=90
+        execution_id=9,
+        action_ref="core.echo",
+        executor=7,
+        permission_set_refs=["core.admin"],
+        epoch=2,
+        lifetime_seconds=90,
     )
 
     read = tokens.read(token)
