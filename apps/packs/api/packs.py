@@ -6,12 +6,12 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action as route
-from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api import envelopes
 from apps.core.api.grants import filtered
+from apps.core.api.parsers import StrictFormParser
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
 from apps.core.errors import BadRequest, ConflictError
 from apps.packs import services, visibility
@@ -94,7 +94,7 @@ class UploadViewSet(AttuneViewSet[Pack]):
     """Uploading a pack as an archive."""
 
     queryset = Pack.objects.all()
-    parser_classes = (MultiPartParser,)
+    parser_classes = (StrictFormParser,)
     grants: ClassVar = {"upload": "packs:install"}
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
