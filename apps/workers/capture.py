@@ -2,7 +2,6 @@
 
 import logging
 import os
-from pathlib import Path
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ class OutputFilter(Protocol):
 class Capture:
     """Write what a program prints to ``path``; the file appears with the first byte."""
 
-    def __init__(self, name: str, path: Path | None, limit: int, output_filter: OutputFilter | None = None) -> None:
+    def __init__(self, name: str, path: str, limit: int, output_filter: OutputFilter | None = None) -> None:
         self.name = name
         self.path = path
         self.head = bytearray()
@@ -68,17 +67,15 @@ class Capture:
         if len(self.head) < KEPT_BYTES:
             self.head += data[: KEPT_BYTES - len(self.head)]
         self.lines += data.count(b"\n")
-        if self.path is not None and not self._broken:
+        if not self._broken:
             self._write(data)
-        else:
-            self.size += len(data)
 
     def _write(self, data: bytes) -> None:
         """Append to the log. A disk that takes no more must not stop the program, nor its other stream."""
+        view = memoryview(data)
         try:
             if self._fd < 0:
                 self._fd = self._open()
-            view = memoryview(data)
             while view:
                 written = os.write(self._fd, view)
                 self.size += written
@@ -86,15 +83,14 @@ class Capture:
         except OSError:
             logger.exception("Cannot write the log %s; the rest of it is dropped", self.path)
             self._broken = self.truncated = True
-            self.dropped += len(data)
+            self.dropped += len(view)
 
     def _open(self) -> int:
-        assert self.path is not None
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             return os.open(self.path, flags, 0o640)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
             return os.open(self.path, flags, 0o640)
 
     @property
@@ -104,15 +100,16 @@ class Capture:
 
     def content(self) -> bytes:
         """Return everything that was captured, from the log when it is more than what is kept in memory."""
-        if self.in_memory or self.path is None:
+        if self.in_memory:
             return bytes(self.head)
-        return self.path.read_bytes()
+        with open(self.path, "rb") as log:
+            return log.read()
 
     def tail(self, length: int = KEPT_BYTES) -> bytes:
         """Return the last ``length`` bytes that were captured."""
-        if self.in_memory or self.path is None:
+        if self.in_memory:
             return bytes(self.head[-length:])
-        with self.path.open("rb") as log:
+        with open(self.path, "rb") as log:
             log.seek(max(0, self.size - length))
             return log.read()
 

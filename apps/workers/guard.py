@@ -56,7 +56,7 @@ class Guard:
                 (sys.executable, "-I", "-S", os.fspath(SCRIPT), str(self._table_fd), os.fspath(directory)),
                 stdin=inside,
                 stdout=subprocess.DEVNULL,
-                stderr=None,
+                stderr=subprocess.DEVNULL,
                 pass_fds=(self._table_fd,),
                 env={},
                 cwd="/",

@@ -21,9 +21,8 @@ RECORD_BYTES = 1024
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 SLACK_TICKS = 10 * TICKS_PER_SECOND  # between the note of a start and the start itself, on a busy machine
 LONGEST_WAIT_SECONDS = 60.0
+NO_LEASE_WAIT_SECONDS = 1.0  # nobody tells when the first lease is taken
 ROUNDS = 50  # of killing, once the worker is gone
-
-Run = "tuple[int, int, frozenset[bytes]]"
 
 
 def runs_in(table: mmap.mmap) -> "list[tuple[int, int, frozenset[bytes]]]":
@@ -43,23 +42,20 @@ def kill_all(table: mmap.mmap) -> int:
     if not runs:
         return 0
     found = 0
-    for pid, state, pgid, session, ticks in processes():
-        for run_pgid, run_ticks, marks in runs:
-            if state != "Z" and belongs(pid, pgid, session, ticks, run_pgid, run_ticks, marks):
+    present = processes()
+    started = {pid: ticks for pid, _state, _pgid, _session, ticks in present}
+    for run_pgid, run_ticks, marks in runs:
+        # A number is not given away while a group has it, so another leader means that the group is gone.
+        has_group = started.get(run_pgid, run_ticks) <= run_ticks + SLACK_TICKS
+        if has_group:
+            kill(-run_pgid)  # all of it at once: it cannot fork away
+        for pid, state, pgid, session, ticks in present:
+            if state == "Z" or ticks < run_ticks - 1 or pid == os.getpid():
+                continue
+            if has_group and run_pgid in (pgid, session) or len(marks) > 1 and marks <= environment(pid):
                 found += 1
                 kill(pid)
     return found
-
-
-def belongs(
-    pid: int, pgid: int, session: int, ticks: int, run_pgid: int, run_ticks: int, marks: "frozenset[bytes]"
-) -> bool:
-    """Return True for a process of the run: in its group or session, or with its marks in the environment."""
-    if ticks < run_ticks - 1 or pid == os.getpid():
-        return False
-    if run_pgid in (pgid, session):
-        return pid != run_pgid or ticks <= run_ticks + SLACK_TICKS
-    return bool(marks) and marks <= environment(pid)
 
 
 def processes() -> "list[tuple[int, str, int, int, int]]":
@@ -86,6 +82,7 @@ def environment(pid: int) -> "frozenset[bytes]":
 
 
 def kill(pid: int) -> None:
+    """Kill a process, or with a negative number a process group."""
     try:
         os.kill(pid, signal.SIGKILL)
     except OSError:
@@ -96,7 +93,7 @@ def lease_seconds_left(table: mmap.mmap) -> float:
     """Return how long the lease is still valid; the longest wait when there is none."""
     (deadline,) = HEADER.unpack_from(table, 0)
     if not deadline:
-        return LONGEST_WAIT_SECONDS
+        return NO_LEASE_WAIT_SECONDS
     return float(deadline - time.clock_gettime(time.CLOCK_BOOTTIME))
 
 

@@ -1,18 +1,19 @@
 """Run one job on this worker, from its parameters to its result. Knows neither database nor broker."""
 
 import logging
+import os
 
 from apps.workers import results
 from apps.workers.capture import OutputFilter
 from apps.workers.control import RunControl, StopReason
 from apps.workers.environment import marks_of
 from apps.workers.job_spec import Job, JobError, JobReport, RuntimeSpec
-from apps.workers.limits import Limits
+from apps.workers.limits import NO_LIMITS, Limits
 from apps.workers.parameters import render
 from apps.workers.process import CannotStart, Command, Ended, run
 from apps.workers.runtimes import runtime_for
 from apps.workers.runtimes.base import Preparation, Program
-from apps.workers.services import RunnerServices
+from apps.workers.runner_services import RunnerServices
 from apps.workers.workplace import Workplace
 
 __all__ = ["Job", "JobReport", "OutputFilter", "RunControl", "RunnerServices", "RuntimeSpec", "StopReason", "run_job"]
@@ -27,7 +28,7 @@ def run_job(job: Job, control: RunControl, services: RunnerServices) -> JobRepor
     Never raises for what a program does: one that cannot be started is a report too.
     """
     workplace = Workplace(services.directory, f"{job.execution_id}-{job.epoch}")
-    limits = Limits.of(job.limits)
+    limits = Limits.of(job.limits) if job.limits else NO_LIMITS
     try:
         preparation, program = _prepare(job, limits, workplace, services)
         command = _command(preparation, program)
@@ -53,7 +54,7 @@ def _prepare(
         entry=runtime.entry(job, config),
         workplace=workplace,
         services=services,
-        directory=str(job.pack_dir) if job.pack_dir and job.pack_dir.is_dir() else workplace.directory(),
+        directory=str(job.pack_dir) if job.pack_dir and os.path.isdir(job.pack_dir) else workplace.directory(),
         limits=limits,
     )
     return preparation, runtime.prepare(preparation)
@@ -72,8 +73,8 @@ def _command(preparation: Preparation, program: Program) -> Command:
         stdin=stdin,
         timeout_seconds=job.timeout_seconds,
         kill_grace_seconds=job.kill_grace_seconds,
-        stdout_path=job.log_dir / "stdout.log",
-        stderr_path=job.log_dir / "stderr.log",
+        stdout_path=f"{job.log_dir}/stdout.log",
+        stderr_path=f"{job.log_dir}/stderr.log",
         stdout_limit=limits.output_bytes or job.stdout_limit,
         stderr_limit=limits.output_bytes or job.stderr_limit,
         output_filter=job.output_filter,

@@ -33,6 +33,9 @@ class Limits:
         return bool(self.memory_mb or self.cpu_seconds or self.processes or self.open_files or self.nice)
 
 
+NO_LIMITS = Limits()
+
+
 def _whole(value: Any) -> int:
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
 

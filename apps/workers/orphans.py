@@ -37,15 +37,20 @@ class _Process:
     started_ticks: int
 
 
+# A process has one list of children, so what is known about them is common to all who look at it.
+_starting = threading.Lock()
+_protected: set[int] = set()
+_runs: set[RunMark] = set()
+
+
 class Orphans:
     """Kills and reaps what runs leave behind; never touches a process of another run or one it was told to protect."""
 
+    starting = _starting  # held while a process is started, until it is known here
+
     def __init__(self) -> None:
-        self.starting = threading.Lock()  # held while a process is started, until it is known here
         self._own_pid = os.getpid()
         self._own_session = os.getsid(0)
-        self._protected: set[int] = set()
-        self._runs: set[RunMark] = set()
         self._children_fd = -1
 
     def start(self) -> None:
@@ -65,26 +70,26 @@ class Orphans:
 
     def protect(self, pid: int) -> None:
         """Leave this child alone: somebody waits for it."""
-        self._protected.add(pid)
+        _protected.add(pid)
 
     def unprotect(self, pid: int) -> None:
-        self._protected.discard(pid)
+        _protected.discard(pid)
 
     def begin(self, run: RunMark) -> None:
         """A run has been started; its main process is reaped by the run alone."""
-        self._protected.add(run.pgid)
-        self._runs.add(run)
+        _protected.add(run.pgid)
+        _runs.add(run)
 
     def end(self, run: RunMark) -> None:
         """Kill and reap what the run has left, but its main process, which must be a zombie by now."""
-        self._runs.discard(run)
+        _runs.discard(run)
         if self._strangers():
             with self.starting:
                 self._clean(run)
 
     def forget(self, run: RunMark) -> None:
         """The main process of the run has been reaped."""
-        self._protected.discard(run.pgid)
+        _protected.discard(run.pgid)
 
     def size(self, run: RunMark, enough: int) -> int:
         """Return how many processes the run has, counting no further than ``enough`` and a few."""
@@ -119,14 +124,14 @@ class Orphans:
             return False
         if process.session == run.pgid:
             return True
-        if any(process.session == other.pgid for other in self._runs):
+        if any(process.session == other.pgid for other in _runs):
             return False
         environment = _environment(process.pid)
         if run.marks and environment.issuperset(run.marks):
             return True
         if any(entry.startswith(_SENSOR) for entry in environment):
             return False
-        if any(other.marks and environment.issuperset(other.marks) for other in self._runs):
+        if any(other.marks and environment.issuperset(other.marks) for other in _runs):
             return False
         if any(entry.startswith(_RUN) for entry in environment):
             return True  # of a run that is over
@@ -136,21 +141,21 @@ class Orphans:
         """Nothing names its run: it is killed at the end of the last run that was alive when it started."""
         if process.started_ticks < run.started_ticks:
             return False
-        return not any(other.started_ticks <= process.started_ticks for other in self._runs)
+        return not any(other.started_ticks <= process.started_ticks for other in _runs)
 
     def _kill(self, process: _Process) -> None:
         """Kill it with its group, so that a program that keeps forking cannot run away from us."""
         if process.state == "Z":
             return
         try:
-            if process.pgid not in self._protected and process.pgid != os.getpgrp():
+            if process.pgid not in _protected and process.pgid != os.getpgrp():
                 os.killpg(process.pgid, signal.SIGKILL)
             os.kill(process.pid, signal.SIGKILL)
         except OSError as error:
             logger.warning("Cannot kill process %d: %s", process.pid, error.strerror)
 
     def _strangers(self) -> list[int]:
-        return [pid for pid in self._children() if pid not in self._protected]
+        return [pid for pid in self._children() if pid not in _protected]
 
     def _children(self) -> list[int]:
         if self._children_fd < 0:

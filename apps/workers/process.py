@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from apps.workers.capture import Capture, OutputFilter
@@ -18,7 +17,7 @@ from apps.workers.limits import Limits, limited_argv
 from apps.workers.run_marks import RunMark
 
 if TYPE_CHECKING:
-    from apps.workers.services import RunnerServices
+    from apps.workers.runner_services import RunnerServices
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +42,8 @@ class Command:
     stdin: bytes = b""
     timeout_seconds: float
     kill_grace_seconds: float = 5.0
-    stdout_path: Path | None = None
-    stderr_path: Path | None = None
+    stdout_path: str
+    stderr_path: str
     stdout_limit: int = 10 * 1024 * 1024
     stderr_limit: int = 10 * 1024 * 1024
     output_filter: Callable[[], OutputFilter] | None = None
@@ -131,6 +130,9 @@ def run(command: Command, control: RunControl, services: "RunnerServices", start
         run.start(starter)
         run.watch()
         return run.finish()
+    except BaseException:
+        run.abort()
+        raise
     finally:
         run.close()
 
@@ -159,6 +161,8 @@ class _Run:
         self.deadline: float | None = None  # when the next step of the time limit, the kill or the linger is due
         self.streams = 0
         self.ended = False
+        self.process: Started | None = None
+        self.mark = RunMark.now(command.marks)
 
     # Starting
 
@@ -166,11 +170,11 @@ class _Run:
         if self.control.reason is not None:
             raise CannotStart("Stopped before it was started")
         inside = (self._input_pipe(), self._output_pipe(self.stdout), self._output_pipe(self.stderr))
-        mark = RunMark.now(self.command.marks)
+        self.mark = RunMark.now(self.command.marks)
         with self.services.orphans.starting:
             self.started_at = time.monotonic()
             self.process = starter(self.command, inside)
-            self.mark = mark.of(self.process.pid)
+            self.mark = self.mark.of(self.process.pid)
             self.services.orphans.begin(self.mark)
         for descriptor in inside:
             self._close(descriptor)
@@ -204,6 +208,7 @@ class _Run:
         return inside
 
     def _follow(self) -> None:
+        assert self.process is not None
         pidfd = os.pidfd_open(self.process.pid)
         wake_fd = os.eventfd(0)
         self.descriptors.update((pidfd, wake_fd))
@@ -300,6 +305,7 @@ class _Run:
 
     def finish(self) -> Ended:
         """Leave nothing behind: the group first, while its number is still ours, then what has left it."""
+        assert self.process is not None
         self.control.detach()
         self.services.orphans.end(self.mark)
         returncode, cpu_seconds, wait_error = -1, 0.0, ""
@@ -307,6 +313,7 @@ class _Run:
             returncode, cpu_seconds = self.process.reap()
         except OSError as error:
             wait_error = error.strerror or str(error)
+        self.process = None
         self.services.orphans.forget(self.mark)
         self.services.guard_remove(self.mark)
         self.stdout.close()
@@ -322,6 +329,17 @@ class _Run:
             stdin_error=self.stdin_error,
             limit_hit=self.limit_hit,
         )
+
+    def abort(self) -> None:
+        """End a run that cannot be followed to its end, because of a fault of ours."""
+        if self.process is None:
+            return
+        os.killpg(self.process.pid, signal.SIGKILL)
+        if not self.ended:
+            pidfd = os.pidfd_open(self.process.pid)
+            self.descriptors.add(pidfd)
+            select.select([pidfd], [], [], LINGER_SECONDS)
+        self.finish()
 
     def close(self) -> None:
         for descriptor in self.descriptors:

@@ -25,7 +25,7 @@ NOTHING = object()  # no data; None is data
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _UNCAUGHT = re.compile(
-    r'^(Traceback \(most recent call last\):|  File "<action>", line \d+|run\(\) returned a value that is not JSON: .*)$',
+    r'^(Traceback \(most recent call last\):|  File ".+", line \d+|run\(\) returned a value that is not JSON: .*)$',
     re.MULTILINE,
 )
 
@@ -71,10 +71,10 @@ def _json_output(capture: Capture, *, any_value: bool) -> Any:
     # Most output is no JSON, and then a large log need not be read whole.
     if begin and begin[0] in starts:
         value = _json(capture.content())
-        if any_value and value is not NOTHING or isinstance(value, dict | list):
+        if value is not NOTHING:
             return value
-    value = _json(_last_line(capture))
-    return value if any_value or isinstance(value, dict | list) else NOTHING
+    line = _last_line(capture).lstrip()
+    return _json(line) if line and line[0] in starts else NOTHING
 
 
 def _yaml_output(capture: Capture) -> Any:
@@ -97,10 +97,8 @@ def _last_line(capture: Capture) -> bytes:
 
 def _json(text: bytes) -> Any:
     """Return the value, or NOTHING when the text is not JSON or holds what JSON does not know (NaN, 1e999)."""
-    if not text.strip():
-        return NOTHING
     try:
-        value = json.loads(decode(text), parse_constant=_refuse, parse_float=_finite)
+        value = _DECODER.decode(decode(text))
     except (ValueError, RecursionError):
         return NOTHING
     return storable(value) if b"\\u" in text else value
@@ -115,6 +113,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is too large")
     return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def storable(value: Any) -> Any:
@@ -243,10 +244,10 @@ def result_of(
 
 
 def _add_stream(result: dict[str, Any], capture: Capture) -> None:
-    if not capture.size:
-        return
-    result[capture.name] = preview(capture)
-    result[f"{capture.name}_log"] = str(capture.path)
+    if capture.head:
+        result[capture.name] = preview(capture)
+    if capture.size:
+        result[f"{capture.name}_log"] = capture.path
     if capture.truncated:
         result[f"{capture.name}_truncated"] = True
         result[f"{capture.name}_bytes_truncated"] = capture.dropped
@@ -274,7 +275,6 @@ def not_run(error: str) -> dict[str, Any]:
 def write_result_file(directory: Path, result: dict[str, Any]) -> None:
     """Keep the whole result beside the logs. The row holds it as well, so a full disk is only logged."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         (directory / "result.json").write_text(json.dumps(result, ensure_ascii=False))
     except OSError:
         logger.exception("Cannot write %s", directory / "result.json")

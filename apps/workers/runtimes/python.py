@@ -78,11 +78,8 @@ def _warm(
     job, services = preparation.job, preparation.services
     if preparation.limits.before_start or any(_READ_AT_START.fullmatch(name) for name in job.env):
         return None
-    key = _template_key(preparation)
-    if key is None:
-        return None
     try:
-        template = services.templates.get(key)
+        template = services.templates.get(_template_key(preparation))
     except TemplateFailed:
         return None
     extra_path = [] if job.preload else [entry for entry in preparation.env.get("PYTHONPATH", "").split(":") if entry]
@@ -109,18 +106,15 @@ def _warm(
     return start
 
 
-def _template_key(preparation: Preparation) -> TemplateKey | None:
+def _template_key(preparation: Preparation) -> TemplateKey:
     """Return what a template must have been started with to serve this run."""
     job = preparation.job
     env = dict(preparation.runtime_env)
     if not job.preload:
         env.pop("PYTHONPATH", None)  # each fork puts it on its path itself, so packs can share a template
-    try:
-        stamp = _stamp(preparation.interpreter)
-        if job.preload and job.pack_dir:
-            stamp += _stamp(os.fspath(job.pack_dir)) + _stamp(os.path.join(job.pack_dir, "pack.yaml"))
-    except OSError:
-        return None
+    stamp = _stamp(preparation.interpreter)
+    if job.preload and job.pack_dir:
+        stamp += _stamp(os.fspath(job.pack_dir)) + _stamp(os.path.join(job.pack_dir, "pack.yaml"))
     return TemplateKey(
         argv=(preparation.interpreter, *preparation.config.args),
         env=tuple(sorted(env.items())),
@@ -131,5 +125,8 @@ def _template_key(preparation: Preparation) -> TemplateKey | None:
 
 def _stamp(path: str) -> tuple[int, ...]:
     """Return numbers that change when the file is replaced."""
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0)
     return (status.st_ino, status.st_mtime_ns)

@@ -228,6 +228,12 @@ class TemplatePool:
                 del self._templates[key]
                 template.retire()
 
+    @property
+    def pids(self) -> list[int]:
+        """The template processes."""
+        with self._lock:
+            return [template.pid for template in self._templates.values()]
+
     def close(self) -> None:
         """End every template."""
         with self._lock:

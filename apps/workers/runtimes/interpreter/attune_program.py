@@ -168,7 +168,10 @@ def _print_traceback(error: BaseException, job: dict) -> None:
         code = job["code"]
         linecache.cache[ACTION] = (len(code), None, code.splitlines(True), ACTION)
     sys.stdout.flush()
-    traceback.print_exception(type(error), error, without_own_frames(error.__traceback__))
+    trace = without_own_frames(error.__traceback__)
+    if trace is None and not isinstance(error, SyntaxError):
+        sys.stderr.write("Traceback (most recent call last):\n")  # the call itself failed
+    traceback.print_exception(type(error), error, trace)
     sys.stderr.flush()
 
 
