@@ -8,14 +8,17 @@ here knows a domain; table and column names come from models, values are always 
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, models
+
+from apps.core.fields import RefField, Text
 
 # "Now" of the database in the form in which the ORM stores times (see core.fields.Now).
 _NOW = {"postgresql": "statement_timestamp()", "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"}
 
 Row = Mapping[str, Any]
+_Model = TypeVar("_Model", bound=models.Model)
 
 
 def now_text() -> str:
@@ -76,6 +79,34 @@ def update_returning(
         return cursor.fetchall()
 
 
+def get(model: type[_Model], where: str, parameters: Sequence[Any]) -> _Model | None:
+    """Return the one row for which ``where`` holds as an instance of its model, None when there is none."""
+    columns, converters = _reading(model, connection.vendor)
+    rows = fetch(f"SELECT {columns} FROM {_quoted(model._meta.db_table)} WHERE {where}", parameters)
+    if not rows:
+        return None
+    values = list(rows[0])
+    for position, convert in converters:
+        if values[position] is not None:
+            for converter in convert:
+                values[position] = converter(values[position], None, connection)
+    return model.from_db(connection.alias, [str(f.attname) for f in model._meta.concrete_fields], values)
+
+
+@lru_cache
+def _reading(model: type[models.Model], vendor: str) -> tuple[str, list[tuple[int, list[Any]]]]:
+    """Return the columns of a SELECT, and which of them a value has to be converted for."""
+    del vendor  # the converters are of one kind of database
+    fields = model._meta.concrete_fields
+    converters = [(position, _converters(field)) for position, field in enumerate(fields)]
+    return ", ".join(_quoted(str(field.column)) for field in fields), [pair for pair in converters if pair[1]]
+
+
+def _converters(field: "models.Field[Any, Any]") -> list[Any]:
+    column = field.get_col(field.model._meta.db_table)
+    return [*connection.ops.get_db_converters(column), *field.get_db_converters(connection)]
+
+
 def adapt(model: type[models.Model], name: str, value: Any) -> Any:
     """Return a value as the driver wants it for that column."""
     return _fields(model)[name].get_db_prep_save(value, connection)
@@ -83,7 +114,21 @@ def adapt(model: type[models.Model], name: str, value: Any) -> Any:
 
 def _adapted(model: type[models.Model], row: Row) -> list[Any]:
     fields = _fields(model)
-    return [fields[name].get_db_prep_save(value, connection) for name, value in row.items()]
+    return [
+        value if value is None or (type(value) in _PLAIN and type(fields[name]) in _PLAIN_FIELDS)
+        else fields[name].get_db_prep_save(value, connection)
+        for name, value in row.items()
+    ]  # fmt: skip
+
+
+# Values that every driver takes as they are, in columns that store them as they are.
+_PLAIN = frozenset({int, str, bool})
+_PLAIN_FIELDS = frozenset(
+    {
+        Text, RefField, models.CharField, models.TextField, models.IntegerField, models.BigIntegerField,
+        models.BigAutoField, models.BooleanField, models.ForeignKey, models.OneToOneField,
+    }
+)  # fmt: skip
 
 
 @lru_cache
@@ -109,7 +154,6 @@ def _quoted(name: str) -> str:
 
 
 def _converted(field: "models.Field[Any, Any]", value: Any) -> Any:
-    for converter in (*connection.ops.get_db_converters(field.get_col(field.model._meta.db_table)),
-                      *field.get_db_converters(connection)):  # fmt: skip
+    for converter in _converters(field):
         value = converter(value, None, connection)
     return value

@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.core import clock, sql
 from apps.executions.cancelling import cancelled_result
-from apps.executions.dispatch import dispatch_on_commit, dispatch_waiting
+from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.jobs import job_of
 from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
 from apps.executions.models import Execution
@@ -62,7 +62,6 @@ def _run_claimed(execution: Execution, control: RunControl, agent: WorkerAgent) 
         return  # it is no longer ours to write
     if not _until_the_lease_ends(agent, lambda: record(execution, report, agent)):
         logger.warning("The result of execution %s was refused: its epoch %s is over", execution.pk, execution.epoch)
-    dispatch_waiting()
 
 
 def _program(execution: Execution, control: RunControl, agent: WorkerAgent) -> JobReport:
@@ -113,7 +112,7 @@ def claim(execution_id: int, epoch: int, agent: WorkerAgent) -> Execution | None
         claimed = _claim_row(execution_id, epoch, agent)
         if not claimed and not _claim_nothing(execution_id, epoch, agent):
             return None
-    return Execution.objects.filter(pk=execution_id, epoch=epoch).first()
+    return sql.get(Execution, "id = %s AND epoch = %s", [execution_id, epoch])
 
 
 _CLAIM = """
