@@ -4,21 +4,27 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse_lazy
 
 from apps.core.api.client import address_of
 from apps.core.errors import AttuneError
-from apps.identity import throttle
+from apps.identity import services, throttle
 from apps.identity.grants import holds_set
 from apps.identity.models import ADMIN_SET_REF, Identity
+from apps.identity.sessions import person_of
 from attune.dashboard import overview
 
 if TYPE_CHECKING:  # the theme has no types; its classes stand in for these
     from django.contrib.admin import AdminSite as UnfoldAdminSite
     from django.contrib.admin.forms import AdminAuthenticationForm as AuthenticationForm
+    from django.contrib.admin.forms import AdminPasswordChangeForm as PasswordForm
 else:
+    from unfold.forms import AdminOwnPasswordChangeForm as PasswordForm
     from unfold.forms import AuthenticationForm
     from unfold.sites import UnfoldAdminSite
 
@@ -35,6 +41,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+
+
+FIELDS = {"new_password": "new_password1"}  # what the service calls a field, and what the form does
 
 
 def may_enter(identity: Any) -> bool:
@@ -91,6 +100,38 @@ class ConsoleLoginForm(AuthenticationForm):
             raise ValidationError(self.error_messages["not_allowed"], code="not_allowed")
 
 
+class OwnPasswordForm(PasswordForm):
+    """A new password, twice, and the old one; the service checks them."""
+
+    def clean_old_password(self) -> str:
+        return str(self.cleaned_data["old_password"])
+
+    def validate_password_for_user(self, user: Any, password_field_name: str = "new_password2") -> None:
+        """Left to the service."""
+
+
+class OwnPasswordView(PasswordChangeView):
+    """Change the password of whoever sits here."""
+
+    form_class = OwnPasswordForm
+    success_url = reverse_lazy("admin:password_change_done")
+    template_name = "registration/password_change_form.html"
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        given = form.cleaned_data
+        person = person_of(self.request)
+        try:
+            services.change_password(
+                person, current=given["old_password"], new=given["new_password1"], address=address_of(self.request)
+            )
+        except AttuneError as error:
+            for detail in error.details or [{"field": "old_password", "message": error.message}]:
+                form.add_error(FIELDS.get(detail["field"], "old_password"), detail["message"])
+            return self.form_invalid(form)
+        update_session_auth_hash(self.request, person)
+        return HttpResponseRedirect(str(self.get_success_url()))
+
+
 class ConsoleSite(UnfoldAdminSite):
     """The admin site of the product; the same identities sign in with the same password as everywhere."""
 
@@ -113,6 +154,11 @@ class ConsoleSite(UnfoldAdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return _allowing_little(super().login(request, extra_context))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        frame = {**self.each_context(request), **(extra_context or {})}
+        request.current_app = self.name
+        return OwnPasswordView.as_view(extra_context=frame)(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         context = {**self.each_context(request), "title": self.index_title, **overview(), **(extra_context or {})}

@@ -275,3 +275,42 @@ def test_a_list_counts_no_further_than_it_is_of_use(console, monkeypatch):
 
     assert page.context["cl"].result_count == 2
     assert "more than 2" in " ".join(page.content.decode().split())
+
+
+# --- Passwords --------------------------------------------------------------------------------------------------
+
+
+def change_own(old, new, again=None):
+    olga = create_identity("olga", password="correct horse", permission_sets=["core.admin"])
+    client = Client()
+    client.force_login(olga)
+    fields = {"old_password": old, "new_password1": new, "new_password2": again or new}
+    return client, client.post("/admin/password_change/", fields)
+
+
+def test_one_changes_the_own_password_and_stays_signed_in():
+    make_admin()
+
+    client, answer = change_own("correct horse", "battery staple")
+
+    assert answer.headers["Location"] == "/admin/password_change/done/"
+    assert client.get("/admin/").status_code == 200
+    assert sign_in("olga", "battery staple")[1].status_code == 302
+    assert sign_in("olga", "correct horse")[1].status_code == 200
+
+
+@pytest.mark.parametrize(
+    "old, new, again, words",
+    [
+        ("wrong horse", "battery staple", None, "Current password is wrong"),
+        ("correct horse", "short", None, "A password has 8 to 128 characters."),
+        ("correct horse", "battery staple", "battery stable", "didn’t match"),
+    ],
+)
+def test_a_password_that_will_not_do_is_refused(old, new, again, words):
+    make_admin()
+
+    _client, answer = change_own(old, new, again)
+
+    assert words in answer.content.decode()
+    assert sign_in("olga", "correct horse")[1].status_code == 302
