@@ -19,11 +19,17 @@ class OutputFilter(Protocol):
 
 
 class Capture:
-    """Write what a program prints to ``path``; the file appears with the first byte."""
+    """Keep what a program prints, in the log at ``path``; the file appears with the first byte."""
 
-    def __init__(self, name: str, path: str, limit: int, output_filter: OutputFilter | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: str | os.PathLike[str] | None,
+        limit: int,
+        output_filter: OutputFilter | None = None,
+    ) -> None:
         self.name = name
-        self.path = path
+        self.path = os.fspath(path) if path else ""  # empty: there is no log, only what is kept in memory
         self.head = bytearray()
         self.size = 0  # of the log file
         self.dropped = 0  # bytes of the program that did not get into it
@@ -67,7 +73,9 @@ class Capture:
         if len(self.head) < KEPT_BYTES:
             self.head += data[: KEPT_BYTES - len(self.head)]
         self.lines += data.count(b"\n")
-        if not self._broken:
+        if not self.path:
+            self.size += len(data)
+        elif not self._broken:
             self._write(data)
 
     def _write(self, data: bytes) -> None:
@@ -100,14 +108,14 @@ class Capture:
 
     def content(self) -> bytes:
         """Return everything that was captured, from the log when it is more than what is kept in memory."""
-        if self.in_memory:
+        if self.in_memory or not self.path:
             return bytes(self.head)
         with open(self.path, "rb") as log:
             return log.read()
 
     def tail(self, length: int = KEPT_BYTES) -> bytes:
         """Return the last ``length`` bytes that were captured."""
-        if self.in_memory:
+        if self.in_memory or not self.path:
             return bytes(self.head[-length:])
         with open(self.path, "rb") as log:
             log.seek(max(0, self.size - length))

@@ -52,7 +52,8 @@ def kill_all(table: mmap.mmap) -> int:
         for pid, state, pgid, session, ticks in present:
             if state == "Z" or ticks < run_ticks - 1 or pid == os.getpid():
                 continue
-            if has_group and run_pgid in (pgid, session) or len(marks) > 1 and marks <= environment(pid):
+            in_group = has_group and run_pgid in (pgid, session)
+            if in_group or (len(marks) > 1 and marks <= environment(pid)):
                 found += 1
                 kill(pid)
     return found
@@ -75,7 +76,7 @@ def processes() -> "list[tuple[int, str, int, int, int]]":
 
 def environment(pid: int) -> "frozenset[bytes]":
     try:
-        with open("/proc/%d/environ" % pid, "rb") as file:
+        with open(f"/proc/{pid}/environ", "rb") as file:
             return frozenset(file.read().split(b"\0"))
     except OSError:
         return frozenset()

@@ -11,9 +11,9 @@ from apps.workers.job_spec import Job, JobError, JobReport, RuntimeSpec
 from apps.workers.limits import NO_LIMITS, Limits
 from apps.workers.parameters import render
 from apps.workers.process import CannotStart, Command, Ended, run
+from apps.workers.runner_services import RunnerServices
 from apps.workers.runtimes import runtime_for
 from apps.workers.runtimes.base import Preparation, Program
-from apps.workers.runner_services import RunnerServices
 from apps.workers.workplace import Workplace
 
 __all__ = ["Job", "JobReport", "OutputFilter", "RunControl", "RunnerServices", "RuntimeSpec", "StopReason", "run_job"]
@@ -43,9 +43,7 @@ def run_job(job: Job, control: RunControl, services: RunnerServices) -> JobRepor
     return _report(job, ended, limits, inline_python=program.inline_python)
 
 
-def _prepare(
-    job: Job, limits: Limits, workplace: Workplace, services: RunnerServices
-) -> tuple[Preparation, Program]:
+def _prepare(job: Job, limits: Limits, workplace: Workplace, services: RunnerServices) -> tuple[Preparation, Program]:
     runtime = runtime_for(job)
     config = runtime.config(job)
     preparation = Preparation(

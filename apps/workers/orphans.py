@@ -103,7 +103,7 @@ class Orphans:
 
     def _clean(self, run: RunMark) -> None:
         give_up_at = time.monotonic() + CLEANING_SECONDS
-        while found := [process for process in self._left_by(run)]:
+        while found := list(self._left_by(run)):
             for process in found:
                 self._kill(process)
             for process in found:

@@ -18,13 +18,73 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9]")
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 # What bash sets, refuses or acts upon itself; the variables of the locale and HOME are left to the action.
-_BASH_OWN = frozenset(
-    "_ CDPATH CHILD_MAX COLUMNS COPROC DIRSTACK EMACS EPOCHREALTIME EPOCHSECONDS EUID EXECIGNORE FCEDIT FIGNORE FUNCNAME "
-    "FUNCNEST GLOBIGNORE GROUPS HISTCMD HISTCONTROL HISTFILE HISTFILESIZE HISTIGNORE HISTSIZE HISTTIMEFORMAT HOSTFILE "
-    "HOSTNAME HOSTTYPE IGNOREEOF INPUTRC INSIDE_EMACS LINENO LINES MACHTYPE MAILCHECK MAPFILE OLDPWD OPTARG OPTERR "
-    "OPTIND OSTYPE PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PROMPT_DIRTRIM PS0 PS1 PS2 PS3 PS4 PWD RANDOM "
-    "READLINE_ARGUMENT READLINE_LINE READLINE_MARK READLINE_POINT REPLY SECONDS SHELL SHLVL SRANDOM TIMEFORMAT TMOUT "
-    "UID".split()
+_BASH_OWN = frozenset(  # a table of words
+    [
+        "_",
+        "CDPATH",
+        "CHILD_MAX",
+        "COLUMNS",
+        "COPROC",
+        "DIRSTACK",
+        "EMACS",
+        "EPOCHREALTIME",
+        "EPOCHSECONDS",
+        "EUID",
+        "EXECIGNORE",
+        "FCEDIT",
+        "FIGNORE",
+        "FUNCNAME",
+        "FUNCNEST",
+        "GLOBIGNORE",
+        "GROUPS",
+        "HISTCMD",
+        "HISTCONTROL",
+        "HISTFILE",
+        "HISTFILESIZE",
+        "HISTIGNORE",
+        "HISTSIZE",
+        "HISTTIMEFORMAT",
+        "HOSTFILE",
+        "HOSTNAME",
+        "HOSTTYPE",
+        "IGNOREEOF",
+        "INPUTRC",
+        "INSIDE_EMACS",
+        "LINENO",
+        "LINES",
+        "MACHTYPE",
+        "MAILCHECK",
+        "MAPFILE",
+        "OLDPWD",
+        "OPTARG",
+        "OPTERR",
+        "OPTIND",
+        "OSTYPE",
+        "PIPESTATUS",
+        "POSIXLY_CORRECT",
+        "PPID",
+        "PROMPT_COMMAND",
+        "PROMPT_DIRTRIM",
+        "PS0",
+        "PS1",
+        "PS2",
+        "PS3",
+        "PS4",
+        "PWD",
+        "RANDOM",
+        "READLINE_ARGUMENT",
+        "READLINE_LINE",
+        "READLINE_MARK",
+        "READLINE_POINT",
+        "REPLY",
+        "SECONDS",
+        "SHELL",
+        "SHLVL",
+        "SRANDOM",
+        "TIMEFORMAT",
+        "TMOUT",
+        "UID",
+    ]
 )
 _BASH_PREFIXES = ("BASH", "COMP_", "COMPREPLY")
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from apps.workers.capture import Capture, OutputFilter
 from apps.workers.control import RunControl
@@ -42,8 +42,8 @@ class Command:
     stdin: bytes = b""
     timeout_seconds: float
     kill_grace_seconds: float = 5.0
-    stdout_path: str
-    stderr_path: str
+    stdout_path: str | os.PathLike[str] | None = None  # None: only the beginning is kept, in memory
+    stderr_path: str | os.PathLike[str] | None = None
     stdout_limit: int = 10 * 1024 * 1024
     stderr_limit: int = 10 * 1024 * 1024
     output_filter: Callable[[], OutputFilter] | None = None

@@ -85,6 +85,10 @@ def _yaml_output(capture: Capture) -> Any:
     return NOTHING if value is None else value
 
 
+def _lines(capture: Capture) -> list[bytes]:
+    return [line for line in capture.content().split(b"\n") if line.strip()]
+
+
 def _last_line(capture: Capture) -> bytes:
     """Return the last line that is not blank; it is usually in the last few kilobytes."""
     end = capture.tail().rstrip()

@@ -131,9 +131,7 @@ class Runtime:
         job, code = preparation.job, preparation.entry.code
         if not preparation.config.shell_helpers:
             return code
-        definitions = parameters.shell_definitions(
-            job.parameters, ambient=job.ambient, secret_names=job.secret_names
-        )
+        definitions = parameters.shell_definitions(job.parameters, ambient=job.ambient, secret_names=job.secret_names)
         return f"{definitions}\n{code}"
 
     def _interpreter(self, preparation: Preparation) -> str:

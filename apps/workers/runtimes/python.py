@@ -71,9 +71,7 @@ class Python(Runtime):
         return Program(argv=cold_argv(), inline_python=True)
 
 
-def _warm(
-    preparation: Preparation, task: dict[str, Any], cold_argv: Callable[[], tuple[str, ...]]
-) -> Starter | None:
+def _warm(preparation: Preparation, task: dict[str, Any], cold_argv: Callable[[], tuple[str, ...]]) -> Starter | None:
     """Return how to start the task as a fork of a template, None when it has to be a fresh interpreter."""
     job, services = preparation.job, preparation.services
     if preparation.limits.before_start or any(_READ_AT_START.fullmatch(name) for name in job.env):

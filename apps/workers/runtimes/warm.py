@@ -76,7 +76,7 @@ class Template:
             try:
                 self._process = subprocess.Popen(
                     (*key.argv, os.fspath(SCRIPT), *key.preload),
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env={**dict(key.env), "_": "." * PADDING_BYTES},

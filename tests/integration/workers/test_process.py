@@ -292,7 +292,7 @@ def test_daemon_of_another_run_is_left_alone(services: RunnerServices, tmp_path:
 
 
 def test_fork_bomb_ends_with_its_run(services: RunnerServices, tmp_path: Path) -> None:
-    bomb = "n() { sleep 30 & if [ $1 -gt 0 ]; then setsid bash -c \"$(declare -f n); n $(($1 - 1))\" & fi; wait; }; n 8"
+    bomb = 'n() { sleep 30 & if [ $1 -gt 0 ]; then setsid bash -c "$(declare -f n); n $(($1 - 1))" & fi; wait; }; n 8'
     job = make_job(bomb, tmp_path, timeout_seconds=1)
 
     assert run(job, services).outcome == "timeout"

@@ -42,7 +42,9 @@ def values(report: JobReport) -> dict[str, Any]:
 
 
 def test_returned_value_is_the_data_and_the_last_line(way: str, services: RunnerServices, tmp_path: Path) -> None:
-    job = python_job("def run(n):\n    print('working')\n    return {'double': n * 2}", tmp_path, way, parameters={"n": 21})
+    job = python_job(
+        "def run(n):\n    print('working')\n    return {'double': n * 2}", tmp_path, way, parameters={"n": 21}
+    )
 
     report = run(job, services)
 
@@ -242,7 +244,9 @@ def test_file_that_raises_shows_its_traceback(way: str, services: RunnerServices
 
 
 def test_function_of_a_file_is_called(way: str, services: RunnerServices, tmp_path: Path) -> None:
-    pack_dir = make_pack_dir(tmp_path, {"actions/tools.py": "def area(a, b):\n    return {'area': a * b, 'name': __name__}"})
+    pack_dir = make_pack_dir(
+        tmp_path, {"actions/tools.py": "def area(a, b):\n    return {'area': a * b, 'name': __name__}"}
+    )
 
     job = python_job("tools.py:area", tmp_path, way, pack_dir=pack_dir, parameters={"a": 2, "b": 3})
 

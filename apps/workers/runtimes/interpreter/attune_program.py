@@ -50,18 +50,18 @@ def run(job: dict) -> None:
     """Run a job of kind ``inline`` or ``function``. Returns, or raises SystemExit as the program did."""
     output = _watch_output()
     module = type(sys)("__main__")
-    module.__dict__["__builtins__"] = builtins
-    module.__dict__["__annotations__"] = {}
+    namespace = module.__dict__
+    namespace.update({"__builtins__": builtins, "__annotations__": {}})
     sys.modules["__main__"] = module
     try:
-        function = _inline(job, module.__dict__) if job["kind"] == "inline" else _function(job)
+        function = _inline(job, namespace) if job["kind"] == "inline" else _function(job)
         value = _call(function, job) if function is not None else None
         if value is not None:
             _print_last_line(_as_json(value), output)
     except SystemExit:
         raise
     except NotJson as error:
-        sys.stderr.write("run() returned a value that is not JSON: %s\n" % error)
+        sys.stderr.write(f"run() returned a value that is not JSON: {error}\n")
         sys.exit(1)
     except BaseException as error:
         _print_traceback(error, job)
@@ -90,10 +90,12 @@ def _function(job: dict) -> Callable:
     path = job["path"]
     name = os.path.splitext(os.path.basename(path))[0]
     spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return getattr(module, job["function"])
+    function: Callable = getattr(module, job["function"])
+    return function
 
 
 def _call(function: Callable, job: dict) -> Any:
@@ -128,15 +130,16 @@ def _watch_output() -> _Output:
     present.flush()
     raw = _Output(1, "wb", closefd=False)
     buffered = isinstance(present.buffer, io.BufferedWriter)
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(
+    output = io.TextIOWrapper(
         io.BufferedWriter(raw) if buffered else raw,
         encoding=present.encoding,
         errors=present.errors,
         newline="\n",
-        line_buffering=present.line_buffering,
+        line_buffering=bool(present.line_buffering),
         write_through=not buffered,
     )
-    sys.stdout.mode = "w"
+    output.mode = "w"  # type: ignore[misc]  # as the interpreter itself does
+    sys.stdout = sys.__stdout__ = output  # type: ignore[misc]  # final to the checker only
     return raw
 
 
@@ -152,7 +155,8 @@ def _as_json(value: Any) -> str:
 
 def _print_last_line(text: str, output: _Output) -> None:
     sys.stdout.flush()
-    sys.__stdout__.flush()
+    if sys.__stdout__ is not None and not sys.__stdout__.closed:
+        sys.__stdout__.flush()
     start = "" if output.last == b"\n" else "\n"
     data = (start + text + "\n").encode("utf-8", "backslashreplace")
     while data:

@@ -39,7 +39,7 @@ def serve(control: _socket.socket, base_path: list) -> None:
             try:
                 pid = os.fork()
             except OSError as error:
-                pid = -error.errno
+                pid = -(error.errno or 1)
             if pid == 0:
                 control.close()
                 become(rest, descriptors, base_path, environment_block)
@@ -143,10 +143,7 @@ def _run_file(path: str) -> None:
 
     module = type(sys)("__main__")
     namespace = module.__dict__
-    namespace["__builtins__"] = __builtins__
-    namespace["__file__"] = path
-    namespace["__cached__"] = None
-    namespace["__annotations__"] = {}
+    namespace.update({"__builtins__": __builtins__, "__file__": path, "__cached__": None, "__annotations__": {}})
     namespace["__loader__"] = importlib.machinery.SourceFileLoader("__main__", path)
     sys.modules["__main__"] = module
     with open(path, "rb") as file:
@@ -206,7 +203,7 @@ def _preload(names: list) -> dict:
         try:
             __import__(name)
         except BaseException as error:
-            failed[name] = "%s: %s" % (type(error).__name__, error)
+            failed[name] = f"{type(error).__name__}: {error}"
     return failed
 
 
@@ -227,7 +224,7 @@ def main() -> None:
 if not getattr(sys.flags, "safe_path", False):
     own_directory = sys.path.pop(0)
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import attune_program  # noqa: E402  # its directory must not stay on the path of the programs
+import attune_program  # type: ignore[import-not-found]  # noqa: E402  # its directory does not stay on the path
 
 del sys.path[0]
 _OWN_FILES = {__file__, attune_program.__file__}

@@ -60,7 +60,7 @@ def main() -> None:
         apply(limits)
         os.execvp(program[0], program)
     except (OSError, ValueError) as error:
-        sys.stderr.write("Cannot start %s: %s\n" % (program[0], getattr(error, "strerror", None) or error))
+        sys.stderr.write(f"Cannot start {program[0]}: {getattr(error, 'strerror', None) or error}\n")
         os._exit(126)
 
 
