@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -27,13 +28,19 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        failed = _half("SQLite and the in-memory broker", arguments, {})
-        if failed:
-            return failed  # the last line then is about what failed
-        failed, missing = _second_half(arguments)
+        with tempfile.TemporaryDirectory(prefix="at-") as directory:  # short: sockets lie below it
+            os.environ["TMPDIR"] = directory
+            return _both_halves(arguments, need_both=need_both)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+
+
+def _both_halves(arguments: Sequence[str], *, need_both: bool) -> int:
+    failed = _half("SQLite and the in-memory broker", arguments, {})
+    if failed:
+        return failed  # the last line then is about what failed
+    failed, missing = _second_half(arguments)
     if missing:
         _say_loudly(f"NOT RUN on PostgreSQL and Redis: {missing}.")
         return 1 if need_both else 0

@@ -27,4 +27,5 @@ class Command(ConsoleCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: scheduler.ask_to_stop())
         self.stdout.write("The scheduler runs; Ctrl-C stops it.")
+        self.stdout.flush()  # a pipe would keep it until the end
         scheduler.run()
