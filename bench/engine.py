@@ -132,7 +132,7 @@ def warm_python(finished: Finished) -> dict[str, float]:
         finished.wait(count=1)
         if number >= 5:  # the first ones start the template
             whole.append(finished.moments[execution.pk] - began)
-            bare.append(timed(lambda: subprocess.run(["python3", "-c", "pass"], check=True)))
+            bare.append(timed(lambda: subprocess.run([os.path.realpath(sys.executable), "-c", "pass"], check=True)))
     return {"whole_ms": median_ms(whole), "bare_ms": median_ms(bare)}
 
 
@@ -175,8 +175,7 @@ def main() -> None:
         if "--waiting" in sys.argv:
             figures["dispatch"] = dispatch_rate(int(sys.argv[sys.argv.index("--waiting") + 1]))
     finally:
-        worker.ask_to_stop()
-        worker.join(30)
+        worker.stop()
     print(json.dumps(figures))
 
 
