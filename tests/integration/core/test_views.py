@@ -1,5 +1,9 @@
 """What the base views answer, over the example API."""
 
+import html
+import json
+import re
+
 import pytest
 from rest_framework.test import APIClient
 
@@ -259,15 +263,48 @@ def test_every_answer_carries_a_request_id(client):
 # --- Browsers ---------------------------------------------------------------------------------------------------
 
 
-def test_page_for_browsers_has_forms_for_raw_json(client):
+def forms_of(page):
+    """Return what the page's text areas hold."""
+    found = re.findall(r"<textarea[^>]*>\s*(.*?)</textarea>", page.content.decode(), re.DOTALL)
+    return [json.loads(html.unescape(text)) for text in found]
+
+
+def browse(client, path):
+    return client.get(path, HTTP_ACCEPT="text/html,application/xhtml+xml")
+
+
+def test_page_of_a_list_has_a_form_with_what_is_required(client):
+    page = browse(client, PACKS)
+    assert (page.status_code, forms_of(page)) == (200, [{"ref": "", "label": "", "version": ""}])
+    assert "Fields: ref, label, version, config?, tags?, meta?, is_standard?, installed_by?" in page.content.decode()
+
+
+def test_page_of_a_row_has_a_form_with_what_is_there(client):
+    make_pack(ref="shop", label="<Shop>", description="old")
+
+    page = browse(client, f"{PACKS}/shop")
+
+    assert forms_of(page) == [{"label": "<Shop>", "description": {"op": "set", "value": "old"}}]
+    assert client.put(f"{PACKS}/shop", forms_of(page)[0]).status_code == 200
+    assert 'data-method="DELETE"' in page.content.decode()
+    assert "<Shop>" not in page.content.decode()
+
+
+def test_page_of_a_verb_has_a_form_to_send_it(client):
     make_pack(ref="shop")
+    page = browse(client, f"{PACKS}/shop/touch")
+    assert (page.status_code, forms_of(page)) == (405, [{}])
 
-    page = client.get(f"{PACKS}/shop", HTTP_ACCEPT="text/html,application/xhtml+xml").content.decode()
 
-    assert "<title>Pack Instance" in page or "<title>Pack" in page
-    assert 'name="_content"' in page
-    assert 'data-method="DELETE"' in page
-    assert "&quot;description&quot;" in page
+def test_page_shows_no_form_for_what_one_may_not(client):
+    make_pack(ref="shop", is_standard=True)
+    page = browse(signed_in(make_identity()), f"{PACKS}/shop")
+    assert (page.status_code, forms_of(page)) == (200, [])
+    assert 'data-method="DELETE"' not in page.content.decode()
+
+
+def test_page_of_an_upload_has_no_text_form(client):
+    assert forms_of(browse(client, "/api/v1/forms")) == []
 
 
 def test_page_for_browsers_without_a_token_says_so(client):
