@@ -2,18 +2,15 @@
 
 import uuid
 from collections.abc import Callable
-from contextvars import ContextVar
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from structlog.contextvars import bound_contextvars
 
 from apps.core.api.client import is_own_origin
 from apps.core.errors import Forbidden
 
 Next = Callable[[HttpRequest], HttpResponseBase]
-
-# The id of the request under way, for log lines; empty outside of requests.
-request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 COOKIES = ("attune_access_token", "attune_refresh_token")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -30,11 +27,8 @@ class RequestId:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         own = _given(request.META.get("HTTP_X_REQUEST_ID", "")) or str(uuid.uuid4())
         request.request_id = own  # type: ignore[attr-defined]  # where views and the audit find it
-        token = request_id.set(own)
-        try:
+        with bound_contextvars(request_id=own):  # every log line of the request carries it
             response = self.get_response(request)
-        finally:
-            request_id.reset(token)
         response["X-Request-Id"] = own
         return response
 

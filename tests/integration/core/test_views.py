@@ -260,6 +260,21 @@ def test_every_answer_carries_a_request_id(client):
     assert all(len(answer["X-Request-Id"]) == 36 for answer in answers)
 
 
+def test_log_lines_of_a_request_carry_its_id(client, monkeypatch):
+    from structlog.contextvars import get_contextvars
+
+    seen = []
+
+    def filter_rows(self, rows):
+        seen.append(get_contextvars()["request_id"])
+        return rows
+
+    monkeypatch.setattr(PackViewSet, "filter_rows", filter_rows)
+
+    assert client.get(PACKS)["X-Request-Id"] == seen[0]
+    assert "request_id" not in get_contextvars()
+
+
 # --- Browsers ---------------------------------------------------------------------------------------------------
 
 

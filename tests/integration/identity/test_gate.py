@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from apps.identity import tokens
+from apps.identity.callers import Caller
 from apps.identity.models import Identity
 from tests.clients import anonymous, bearing, signed_in, with_execution_token
 from tests.factories import make_admin, make_execution, make_identity
@@ -263,3 +264,10 @@ def test_sensor_and_worker_tokens_are_not_admitted(token_type):
     )
     answer = bearing(token).get(ME)
     assert (answer.status_code, answer.json()["error"]) == (403, f"A {token_type} token is not admitted here")
+
+
+def test_administrators_do_not_decrypt_what_executions_keep_secret():
+    caller = Caller(holder=make_admin(), token_type="access", login="root")
+    assert caller.allows("executions:read")
+    assert not caller.allows("executions:decrypt")
+    assert not caller.allows("enforcements:decrypt")
