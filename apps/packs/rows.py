@@ -1,21 +1,14 @@
 """Store a component's row by its ref; for the loaders of every app."""
 
-from collections.abc import Collection, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models
 
+from apps.core.refs import ref_problem, validate_component_ref
 from apps.packs.components import FaultyComponent
 from apps.packs.models import Pack
-
-
-class ComponentRow(Protocol):
-    """A model with a ref and the pack it belongs to."""
-
-    ref: Any
-    pack_ref: Any
-
 
 _Row = TypeVar("_Row", bound=models.Model)
 
@@ -26,6 +19,7 @@ def store(
     ref: str,
     fields: Mapping[str, Any],
     *,
+    valid_ref: Callable[[str], None] = validate_component_ref,
     keys: Mapping[str, str] | None = None,
     pack_value: Any = None,
 ) -> _Row:
@@ -36,6 +30,8 @@ def store(
     is not the pack itself. Raises FaultyComponent when the ref is another pack's or was made through the API, and when
     a value breaks a rule of the model.
     """
+    if problem := ref_problem(valid_ref, ref):
+        raise FaultyComponent(problem, key="ref")
     row = model._default_manager.filter(ref=ref).first()
     if row is None:
         row = model(ref=ref, pack_ref=pack.ref, pack=pack_value or pack)

@@ -51,7 +51,7 @@ def register_pack(
     with registering(folder.manifest.ref) as existing:
         refuse_existing(existing, force=force)
         registration = apply(folder, origin, existing)
-    return replace(registration, tests_skipped=skip_tests)
+    return replace(registration, tests_skipped=skip_tests or _has_tests(folder))
 
 
 def upload_pack(
@@ -79,7 +79,13 @@ def upload_pack(
             by=by,
         )
         registration = _replace(folder, origin, force=force)
-    return replace(registration, tests_skipped=skip_tests)
+    return replace(registration, tests_skipped=skip_tests or _has_tests(folder))
+
+
+def _has_tests(folder: PackFolder) -> bool:
+    """Whether the pack asks for tests; nothing runs them yet, so they count as skipped."""
+    testing = folder.manifest.testing
+    return testing is not None and testing.get("enabled") is not False
 
 
 def _replace(folder: PackFolder, origin: Origin, *, force: bool) -> Registration:

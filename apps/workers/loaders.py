@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from apps.core.refs import validate_runtime_ref
 from apps.packs.components import Component, FaultyComponent
 from apps.packs.models import Pack
 from apps.packs.rows import delete_stale, store
@@ -27,7 +28,7 @@ class RuntimeLoader:
             "installation": installation,
             "execution_config": component.mapping("execution_config"),
         }
-        _store_versions(store(Runtime, pack, ref, fields), versions)
+        _store_versions(store(Runtime, pack, ref, fields, valid_ref=validate_runtime_ref), versions)
 
     def remove_stale(self, pack: Pack, kept_refs: Collection[str]) -> list[str]:
         return delete_stale(Runtime.objects.filter(pack_ref=pack.ref), kept_refs)

@@ -6,6 +6,7 @@ and the connection goes to the address that was checked: a name cannot change it
 """
 
 import base64
+import codecs
 import http.client
 import ipaddress
 import json
@@ -22,9 +23,7 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 BLOCKED = "169.254.0.0/16,fe80::/10,fd00:ec2::254/128"  # link-local and cloud metadata
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 REDIRECTS = (301, 302, 303, 307, 308)
-CHARSETS = re.compile(
-    r"(utf_?(8|16|32).*|ascii|iso8859_\d+|cp\d+|latin_?1|koi8_\w|gb\w+|big5\w*|euc_\w+|shift_jis\w*)"
-)
+CHARSETS = re.compile(r"(utf-(8|16|32).*|ascii|iso8859-\d+|cp\d+|koi8-\w|gb\w+|big5\w*|euc_\w+|shift_jis\w*)")
 # Not for another host: whoever redirects elsewhere must not learn them.
 CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -264,11 +263,12 @@ def text(value):
 
 
 def decoded(data, charset):
-    name = (charset or "utf-8").lower().replace("-", "_")
+    """Return the text; a charset that is no plain character set (punycode, rot13, ...) counts as UTF-8."""
     try:
-        return data.decode(name if CHARSETS.fullmatch(name) else "utf-8", "replace")
+        name = codecs.lookup(charset or "utf-8").name
     except LookupError:
-        return data.decode("utf-8", "replace")
+        name = "utf-8"
+    return data.decode(name if CHARSETS.fullmatch(name) else "utf-8", "replace")
 
 
 def parsed(body):
