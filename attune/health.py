@@ -3,12 +3,17 @@
 import logging
 
 from django.conf import settings
-from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_safe
 
+from attune.preflight import check_database
+from settings.env import CannotStart
+
 logger = logging.getLogger(__name__)
+
+# Whoever asks (a load balancer, a container's health check) gives up after a few seconds.
+PATIENCE_SECONDS = 2
 
 
 @require_safe
@@ -37,10 +42,9 @@ def detailed(request: HttpRequest) -> HttpResponse:
 def _database_problem() -> str | None:
     """Return a sentence for strangers (no names of hosts or users) when the database does not answer, else None."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        logger.warning("The database does not answer", exc_info=True)
+        check_database(timeout_seconds=PATIENCE_SECONDS, may_make_it=False)
+    except CannotStart as problem:
+        logger.warning("Not ready: %s", problem)
         return "The database does not answer"
     return None
 

@@ -2,10 +2,9 @@
 
 import socket
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 from django.conf import settings
@@ -14,43 +13,39 @@ from django.db.utils import DatabaseError
 
 from settings.env import CannotStart
 
-DATABASE_TIMEOUT_SECONDS = 5
+START_TIMEOUT_SECONDS = 5
 
 
-def check_database() -> None:
-    """Open a connection of its own, outside the pool (which would keep trying). Raises CannotStart."""
+def check_database(*, timeout_seconds: int = START_TIMEOUT_SECONDS, may_make_it: bool = True) -> None:
+    """
+    Open a connection of its own, outside the pool (which would keep trying). Raises CannotStart.
+
+    ``may_make_it`` is for SQLite, where the first connection makes the file.
+    """
     if connection.vendor == "postgresql":
-        _check_postgresql()
+        _check_postgresql(timeout_seconds)
     else:
-        _check_sqlite(Path(str(connection.settings_dict["NAME"])))
+        _check_sqlite(Path(str(connection.settings_dict["NAME"])), may_make_it=may_make_it)
 
 
-def _check_postgresql() -> None:
+def _check_postgresql(timeout_seconds: int) -> None:
     parameters = {key: value for key, value in connection.get_connection_params().items() if key != "pool"}
-    parameters |= {"connect_timeout": DATABASE_TIMEOUT_SECONDS, "cursor_factory": None, "context": None}
+    parameters |= {"connect_timeout": timeout_seconds, "cursor_factory": None, "context": None}
     try:
         psycopg.connect(**{key: value for key, value in parameters.items() if value is not None}).close()
     except psycopg.Error as error:
         raise CannotStart(f"Cannot reach the database of DATABASE_URL ({_first_line(error)}).") from None
 
 
-def _check_sqlite(file: Path) -> None:
+def _check_sqlite(file: Path, *, may_make_it: bool) -> None:
     try:
-        with _closing_sqlite(file) as database:
+        mode = "rwc" if may_make_it else "rw"
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode={mode}", uri=True, timeout=30)) as database:
             database.execute("PRAGMA schema_version").fetchone()
     except sqlite3.Error as error:
         raise CannotStart(
             f"Cannot use the database file {file} ({error}). Check who owns it, or name another one in DATABASE_URL."
         ) from None
-
-
-@contextmanager
-def _closing_sqlite(file: Path) -> Iterator[sqlite3.Connection]:
-    database = sqlite3.connect(file, timeout=30)
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def broker_problem() -> str | None:

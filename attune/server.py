@@ -31,13 +31,15 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+    except socket.gaierror as error:
+        raise CannotStart(f"ATTUNE_HOST {host!r} is not an address of this machine ({error.strerror}).") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(2048)
-    except socket.gaierror as error:
-        raise CannotStart(f"ATTUNE_HOST {host!r} is not an address of this machine ({error.strerror}).") from None
     except OSError as error:
+        listener.close()
         raise CannotStart(_why_not(host, port, error)) from None
     return listener
 
