@@ -48,18 +48,18 @@ PAGE_POLICY = (
 Row = TypeVar("Row", bound=Model)
 
 
-_showers: dict[type, serializers.BaseSerializer] = {}
+_serializers: dict[tuple[type, bool], serializers.BaseSerializer] = {}
 
 
-def shower(serializer_class: type[serializers.BaseSerializer]) -> serializers.BaseSerializer:
+def shared(serializer_class: type[serializers.BaseSerializer], *, partial: bool = False) -> Any:
     """
-    Return the one serializer of this class that shows rows; it has no context.
+    Return the one serializer of this class; it holds neither data nor context, so all threads may use it.
 
-    Building the fields of a serializer costs more than showing a row with them.
+    Building the fields of a serializer costs more than reading a body or showing a row with them.
     """
-    found = _showers.get(serializer_class)
+    found = _serializers.get((serializer_class, partial))
     if found is None:
-        found = _showers[serializer_class] = serializer_class()
+        found = _serializers[serializer_class, partial] = serializer_class(partial=partial)
     return found
 
 
@@ -127,11 +127,9 @@ class AttuneView(APIView):
             answer.headers["Content-Security-Policy"] = PAGE_POLICY
         return answer
 
-    def validated(self, serializer_class: type[serializers.BaseSerializer], **kwargs: Any) -> Any:
-        """Return the checked body. Raises the 422 of what is missing or wrong."""
-        serializer = serializer_class(data=self.request.data, context=self.get_serializer_context(), **kwargs)
-        serializer.is_valid(raise_exception=True)
-        return serializer.validated_data
+    def validated(self, serializer_class: type[serializers.BaseSerializer], *, partial: bool = False) -> Any:
+        """Return the checked body. Raises the 422 of what is missing or wrong. The serializer has no context."""
+        return shared(serializer_class, partial=partial).run_validation(self.request.data)
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {"request": self.request, "format": self.format_kwarg, "view": self}
@@ -192,11 +190,11 @@ class AttuneViewSet(AttuneView, GenericViewSet, Generic[Row]):
     def shown(self, row: Row) -> Any:
         """Return the row as answers show it."""
         assert self.serializer_class is not None
-        return shower(self.serializer_class).to_representation(row)
+        return shared(self.serializer_class).to_representation(row)
 
     def listed(self, rows: "QuerySet[Any]", serializer_class: type[Any] | None = None) -> Response:
         """Return one page of the rows in the list envelope."""
-        show = shower(serializer_class or self.get_serializer_class()).to_representation
+        show = shared(serializer_class or self.get_serializer_class()).to_representation
         page = self.paginate_queryset(rows) or ()
         return self.get_paginated_response([show(row) for row in page])
 

@@ -78,9 +78,9 @@ def test_unknown_login_costs_the_work_of_a_wrong_password(settings):
         log_in("nobody")
 
         def seconds(login):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             log_in(login, "wrong")
-            return time.perf_counter() - begun
+            return time.thread_time() - begun
 
         known, unknown, without = (min(seconds(login) for _ in range(3)) for login in ("anna", "nobody", "nopassword"))
         assert unknown > known / 2
