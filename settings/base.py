@@ -207,7 +207,16 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TASK_PUBLISH_RETRY = False  # the row is the queue: the sweep announces again
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+# A publication that fails fails soon: the caller may be answering a request, and the sweep announces again. (Without
+# these Celery tries for 6 s; the consumer's own reconnect knows no end, whatever stands here.)
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "max_retries": 1,
+    "interval_start": 0.1,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+}
 
 # --- REST -------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {

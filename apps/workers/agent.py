@@ -21,8 +21,8 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from apps.workers import environments, history, holder, lease
 from apps.workers.lease import Claimant, Held, Lease, Renewal, Times, boottime
 from apps.workers.models import Worker, WorkerStatus
+from apps.workers.runner_services import RunnerServices
 from apps.workers.runs import RunRegistry, StopReason
-from apps.workers.services import RunnerServices
 from apps.workers.signals import lease_renewed, worker_available, worker_draining
 from apps.workers.upkeep import Upkeep
 

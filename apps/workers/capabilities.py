@@ -17,7 +17,7 @@ from apps.workers.control import RunControl
 from apps.workers.environment import inherited
 from apps.workers.environments import built_here
 from apps.workers.models import Runtime, RuntimeVersion
-from apps.workers.services import RunnerServices
+from apps.workers.runner_services import RunnerServices
 from apps.workers.versions import parse_version, satisfies
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from apps.workers import environments, history
 from apps.workers.capabilities import detect
 from apps.workers.environments.plan import BUILDS
 from apps.workers.models import Runtime, Worker
-from apps.workers.services import RunnerServices
+from apps.workers.runner_services import RunnerServices
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from apps.workers.environment import inherited
 from apps.workers.environments import build, rows
 from apps.workers.environments.plan import Plan, plan_of
 from apps.workers.models import EnvironmentStatus, Runtime, RuntimeVersion
-from apps.workers.services import RunnerServices
+from apps.workers.runner_services import RunnerServices
 from apps.workers.signals import environment_built
 from apps.workers.specs import laid_over, runtime_spec
 

@@ -21,7 +21,7 @@ django.setup()
 from apps.workers import process  # noqa: E402  # after Django is set up
 from apps.workers.agent import NameTaken, WorkerAgent  # noqa: E402
 from apps.workers.control import RunControl  # noqa: E402
-from apps.workers.services import RunnerServices  # noqa: E402
+from apps.workers.runner_services import RunnerServices  # noqa: E402
 from apps.workers.signals import lease_renewed  # noqa: E402
 
 lease_renewed.receivers.clear()  # the program below has no execution, so the engine would stop it
