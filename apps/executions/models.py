@@ -157,6 +157,7 @@ class Execution(Row):
                 condition=Q(trigger_ref__isnull=False),
                 name="execution_trigger_ref",
             ),
+            models.Index(fields=["enforcement"], condition=Q(enforcement__isnull=False), name="execution_enforcement"),
             models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="execution_parent"),
             models.Index(fields=["root"], condition=Q(root__isnull=False), name="execution_root"),
             models.Index(
@@ -169,9 +170,8 @@ class Execution(Row):
                 condition=Q(exit_code__isnull=False) & ~Q(exit_code=0),
                 name="execution_exit_code",
             ),
-            models.Index(
-                fields=["duration_ms"], condition=Q(duration_ms__isnull=False), name="execution_duration"
-            ),
+            models.Index(fields=["duration_ms"], condition=Q(duration_ms__isnull=False), name="execution_duration"),
+            models.Index(fields=["started_at"], condition=Q(started_at__isnull=False), name="execution_started"),
             # Dispatch: the heads of each demand.
             models.Index(
                 "demand",
@@ -193,7 +193,11 @@ class Execution(Row):
                 condition=Q(status__in=["scheduled", "running", "canceling"]),
                 name="execution_on_worker",
             ),
-            models.Index(fields=["expires_at"], condition=Q(status__in=["requested", "scheduled"], expires_at__isnull=False), name="execution_expires"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status__in=["requested", "scheduled"], expires_at__isnull=False),
+                name="execution_expires",
+            ),
             # Retention.
             models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="execution_finished"),
         )
@@ -314,7 +318,9 @@ class ArtifactVersion(ImmutableRow):
             ),
         )
         indexes = (
-            models.Index(fields=["execution"], condition=Q(execution__isnull=False), name="artifact_version_execution"),
+            models.Index(
+                fields=["execution"], condition=Q(execution__isnull=False), name="artifact_version_execution"
+            ),
         )
 
     def __str__(self) -> str:
