@@ -41,6 +41,7 @@ class _Process:
 _starting = threading.Lock()
 _protected: set[int] = set()
 _runs: set[RunMark] = set()
+_foreign: set[int] = set()  # children that are of no run, so that they are looked at once only
 
 
 class Orphans:
@@ -120,7 +121,10 @@ class Orphans:
                 yield process
 
     def _is_left_by(self, process: _Process, run: RunMark) -> bool:
-        if process.parent != self._own_pid or process.session == self._own_session:
+        if process.parent != self._own_pid:
+            return False
+        if process.session == self._own_session or self._is_older_than_all(process, run):
+            _foreign.add(process.pid)
             return False
         if process.session == run.pgid:
             return True
@@ -130,12 +134,16 @@ class Orphans:
         if run.marks and environment.issuperset(run.marks):
             return True
         if any(entry.startswith(_SENSOR) for entry in environment):
+            _foreign.add(process.pid)
             return False
         if any(other.marks and environment.issuperset(other.marks) for other in _runs):
             return False
         if any(entry.startswith(_RUN) for entry in environment):
             return True  # of a run that is over
         return self._can_only_be_from(process, run)
+
+    def _is_older_than_all(self, process: _Process, run: RunMark) -> bool:
+        return all(process.started_ticks < other.started_ticks for other in (run, *_runs))
 
     def _can_only_be_from(self, process: _Process, run: RunMark) -> bool:
         """Nothing names its run: it is killed at the end of the last run that was alive when it started."""
@@ -155,7 +163,10 @@ class Orphans:
             logger.warning("Cannot kill process %d: %s", process.pid, error.strerror)
 
     def _strangers(self) -> list[int]:
-        return [pid for pid in self._children() if pid not in _protected]
+        children = self._children()
+        if _foreign:
+            _foreign.intersection_update(children)
+        return [pid for pid in children if pid not in _protected and pid not in _foreign]
 
     def _children(self) -> list[int]:
         if self._children_fd < 0:

@@ -250,7 +250,7 @@ def result_of(
 def _add_stream(result: dict[str, Any], capture: Capture) -> None:
     if capture.head:
         result[capture.name] = preview(capture)
-    if capture.size:
+    if capture.size and capture.path:
         result[f"{capture.name}_log"] = capture.path
     if capture.truncated:
         result[f"{capture.name}_truncated"] = True
