@@ -140,12 +140,7 @@ def _from(column: str) -> Callable[[Params, str], Q]:
 
 
 def _before(column: str) -> Callable[[Params, str], Q]:
-    def read(params: Params, name: str) -> Q:
-        moment = query.moment(params, name)
-        # What started or ended before it was created before it: so the index in the list's order finds the place.
-        return Q(**{f"{column}__lt": moment}) & Q(created__lt=moment)
-
-    return read
+    return lambda params, name: Q(**{f"{column}__lt": query.moment(params, name)})
 
 
 def _at_least(params: Params, name: str) -> Q:
