@@ -10,7 +10,7 @@ from apps.core.admin import COUNT_LIMIT
 from apps.executions.dispatch import active_counts
 from apps.executions.models import Execution
 from apps.executions.offers import DEFAULT_SLOTS
-from apps.executions.states import PENDING, TERMINAL, Status
+from apps.executions.states import TERMINAL, Status
 from apps.workers.health import health_state
 from apps.workers.models import EnvironmentStatus, PackEnvironment, Worker
 
@@ -73,9 +73,9 @@ def overview() -> dict[str, Any]:
     ended = {share.status: share.count for share in shares if share.status in TERMINAL}
     oldest = Execution.objects.filter(status=Status.REQUESTED).order_by("created", "id").only("id", "created").first()
     return {
-        "waiting": _counted(Execution.objects.filter(status__in=PENDING)),
+        "waiting": _counted(Execution.objects.filter(status=Status.REQUESTED)),
         "oldest_waiting": oldest,
-        "running": _counted(Execution.objects.filter(status__in=(Status.RUNNING, Status.CANCELING))),
+        "running": _counted(Execution.objects.on_worker()),
         "shares": shares,
         "window": sum(share.count for share in shares),
         "ended": sum(ended.values()),

@@ -87,9 +87,14 @@ class ExecutionAdmin(MachineRows):
             return queryset.filter(correlation_id=uuid.UUID(term)), False
         except ValueError:
             pass  # no UUID
+        if Pack.objects.filter(ref=term).exists():
+            return queryset.filter(pack_ref=term), False
         known = Action.objects.filter(ref__icontains=term).order_by("ref").values_list("ref", flat=True)
-        refs = {term, *known[:MATCHED_ACTIONS]}
-        return queryset.filter(action_ref__in=refs), False
+        refs = list(known[:MATCHED_ACTIONS])
+        # One ref alone comes newest first from its index; several have to be sorted.
+        return queryset.filter(action_ref__in=refs) if refs and term not in refs else queryset.filter(
+            action_ref=term
+        ), False
 
     @admin.display(description="Execution")
     def name(self, execution: Execution) -> SafeString:

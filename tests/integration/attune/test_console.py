@@ -247,6 +247,7 @@ def test_executions_are_found_by_what_an_operator_knows(console):
     assert shown(console, q=f"#{first.pk}") == [first.pk]
     assert shown(console, q="core.echo") == [first.pk]
     assert shown(console, q="DEPLOY") == [second.pk, child.pk]
+    assert shown(console, q=echo.pack_ref) == [first.pk]
     assert shown(console, q="9" * 30) == []
     assert shown(console, q=str(Execution.objects.get(pk=first.pk).correlation_id)) == [first.pk]
     assert shown(console, parent=second.pk) == [child.pk]
