@@ -6,9 +6,9 @@ from apps.actions.models import Action
 from apps.core import sql
 
 _STAMPS = """
-SELECT action.updated, pack.updated, runtime.updated
+SELECT action.id, action.updated, pack.updated, runtime.updated
 FROM action JOIN pack ON pack.id = action.pack LEFT JOIN runtime ON runtime.id = action.runtime
-WHERE action.id = %s
+WHERE action.{column} = %s
 """
 _MOST_KEPT = 2000
 
@@ -19,19 +19,28 @@ def current_action(action_id: int) -> Action | None:
     """
     Return the action as it is now, with ``runtime`` and ``pack`` loaded; None when it is gone. For reading only.
 
-    One narrow query when it is known: its row and the two others are wide, and every run needs them.
+    One narrow query when it is known: its row and the two others are wide, and every request and run needs them.
     """
-    stamps = sql.fetch(_STAMPS, [action_id])
-    if not stamps:
+    return _known_or_read(sql.fetch(_STAMPS.format(column="id"), [action_id]))
+
+
+def current_action_of_ref(ref: str) -> Action | None:
+    """Return the action with this ref as it is now, as ``current_action`` does."""
+    return _known_or_read(sql.fetch(_STAMPS.format(column="ref"), [ref]))
+
+
+def _known_or_read(found: list[tuple[Any, ...]]) -> Action | None:
+    if not found:
         return None
+    action_id, *stamps = found[0]
     known = _kept.get(action_id)
-    if known is not None and known[0] == stamps[0]:
+    if known is not None and known[0] == stamps:
         return known[1]
     action = Action.objects.select_related("runtime", "pack").filter(pk=action_id).first()
     if action is not None:
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
-        _kept[action_id] = (stamps[0], action)
+        _kept[action_id] = (stamps, action)
     return action
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apps.actions import placement
+from apps.actions.cached import current_action_of_ref
 from apps.actions.models import Action
 from apps.core.errors import BadRequest, Detail, Forbidden, NotFound, UnprocessableEntity, ValidationFailed
 from apps.executions.api.bodies import refuse_markers, start_time
@@ -35,7 +36,7 @@ def execution_request(caller: Caller, body: dict[str, Any], *, idempotency_key: 
 
     Raises ActionNotFound, Forbidden, BadRequest, ValidationFailed.
     """
-    action = Action.objects.select_related("runtime").filter(ref=body["action_ref"]).first()
+    action = current_action_of_ref(body["action_ref"])
     if action is None:
         raise ActionNotFound(f"Action '{body['action_ref']}' not found")
     caller.require("actions:execute", action)
