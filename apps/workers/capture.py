@@ -94,12 +94,16 @@ class Capture:
             self.dropped += len(view)
 
     def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        """Open the log; its directory is usually not there yet."""
+        directory = os.path.dirname(self.path)
         try:
-            return os.open(self.path, flags, 0o640)
+            os.mkdir(directory)
+        except FileExistsError:
+            pass  # the other stream made it
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            return os.open(self.path, flags, 0o640)
+            os.makedirs(directory, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self.path, flags, 0o640)
 
     @property
     def in_memory(self) -> bool:

@@ -24,6 +24,7 @@ class RunControl:
         self._pidfd = -1
         self._wake_fd = -1
         self._main_has_ended = False
+        self._called = False
 
     @property
     def pgid(self) -> int | None:
@@ -34,6 +35,11 @@ class RunControl:
     def reason(self) -> str | None:
         """Why the run is being stopped: a StopReason, ``timeout``, ``limit``, or None."""
         return self._reason
+
+    @property
+    def called(self) -> bool:
+        """Whether the run's thread has been woken."""
+        return self._called
 
     @property
     def kill_wanted(self) -> bool:
@@ -62,6 +68,7 @@ class RunControl:
             self._kill_wanted |= number is signal.SIGKILL
             self._send(number)
             if self._wake_fd >= 0:
+                self._called = True
                 os.eventfd_write(self._wake_fd, 1)
 
     def attach(self, pid: int, pidfd: int, wake_fd: int) -> None:

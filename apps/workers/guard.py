@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from apps.workers.orphans import Orphans
+from apps.workers.orphans import protect, starting, unprotect
 from apps.workers.run_marks import RunMark
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,7 @@ class Guard:
     Nothing is sent per run: the guard reads the table when the pipe to the worker closes, or when the lease is over.
     """
 
-    def __init__(self, orphans: Orphans) -> None:
-        self._orphans = orphans
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._slots: dict[int, int] = {}
         self._free = list(range(MAX_RUNS, 0, -1))
@@ -51,7 +50,7 @@ class Guard:
         """Start the process; ``directory`` is removed when the worker is gone."""
         self._directory = directory
         inside, outside = os.pipe()
-        with self._orphans.starting:
+        with starting():
             self._process = subprocess.Popen(
                 (sys.executable, "-I", "-S", os.fspath(SCRIPT), str(self._table_fd), os.fspath(directory)),
                 stdin=inside,
@@ -62,7 +61,7 @@ class Guard:
                 cwd="/",
                 start_new_session=True,
             )
-            self._orphans.protect(self._process.pid)
+            protect(self._process.pid)
         os.close(inside)
         if self._pipe >= 0:
             os.close(self._pipe)
@@ -74,7 +73,7 @@ class Guard:
         with self._lock:
             if self._process and self._process.poll() is not None:
                 logger.error("The guard process has ended with %d; starting another", self._process.returncode)
-                self._orphans.unprotect(self._process.pid)
+                unprotect(self._process.pid)
                 self.start(self._directory)
 
     def add(self, run: RunMark) -> None:
@@ -103,7 +102,7 @@ class Guard:
             os.close(self._pipe)
             self._pipe = -1
             self._process.wait()
-            self._orphans.unprotect(self._process.pid)
+            unprotect(self._process.pid)
             self._process = None
         self._table.close()
         os.close(self._table_fd)

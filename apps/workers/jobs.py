@@ -46,13 +46,15 @@ def run_job(job: Job, control: RunControl, services: RunnerServices) -> JobRepor
 def _prepare(job: Job, limits: Limits, workplace: Workplace, services: RunnerServices) -> tuple[Preparation, Program]:
     runtime = runtime_for(job)
     config = runtime.config(job)
+    entry = runtime.entry(job, config)
+    has_pack_dir = job.pack_dir is not None and (bool(entry.file) or os.path.isdir(job.pack_dir))
     preparation = Preparation(
         job=job,
         config=config,
-        entry=runtime.entry(job, config),
+        entry=entry,
         workplace=workplace,
         services=services,
-        directory=str(job.pack_dir) if job.pack_dir and os.path.isdir(job.pack_dir) else workplace.directory(),
+        directory=str(job.pack_dir) if has_pack_dir else workplace.directory(),
         limits=limits,
     )
     return preparation, runtime.prepare(preparation)

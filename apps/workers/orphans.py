@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from apps.workers.run_marks import RunMark
@@ -44,10 +45,27 @@ _runs: set[RunMark] = set()
 _foreign: set[int] = set()  # children that are of no run, so that they are looked at once only
 
 
+def starting() -> AbstractContextManager[object]:
+    """
+    Return what is held while a child is started, until it is protected.
+
+    Only the main thread's own children stand in the list that is looked at, so other threads need no lock.
+    """
+    return _starting if threading.current_thread() is threading.main_thread() else nullcontext()
+
+
+def protect(pid: int) -> None:
+    """Leave this child alone: somebody waits for it."""
+    _protected.add(pid)
+
+
+def unprotect(pid: int) -> None:
+    """Whoever waited for this child has reaped it."""
+    _protected.discard(pid)
+
+
 class Orphans:
     """Kills and reaps what runs leave behind; never touches a process of another run or one it was told to protect."""
-
-    starting = _starting  # held while a process is started, until it is known here
 
     def __init__(self) -> None:
         self._own_pid = os.getpid()
@@ -69,13 +87,6 @@ class Orphans:
             os.close(self._children_fd)
             self._children_fd = -1
 
-    def protect(self, pid: int) -> None:
-        """Leave this child alone: somebody waits for it."""
-        _protected.add(pid)
-
-    def unprotect(self, pid: int) -> None:
-        _protected.discard(pid)
-
     def begin(self, run: RunMark) -> None:
         """A run has been started; its main process is reaped by the run alone."""
         _protected.add(run.pgid)
@@ -85,7 +96,7 @@ class Orphans:
         """Kill and reap what the run has left, but its main process, which must be a zombie by now."""
         _runs.discard(run)
         if self._strangers():
-            with self.starting:
+            with _starting:
                 self._clean(run)
 
     def forget(self, run: RunMark) -> None:

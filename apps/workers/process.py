@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from apps.workers.capture import Capture, OutputFilter
 from apps.workers.control import RunControl
 from apps.workers.limits import Limits, limited_argv
+from apps.workers.orphans import protect, starting
 from apps.workers.run_marks import RunMark
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 UMASK = 0o027
 READ_BYTES = 64 * 1024
+SURE_PIPE_BYTES = 4096  # every new pipe takes so much at once
 LINGER_SECONDS = 1.0  # how long output is read after the main process has ended while others keep the pipes
 WATCH_SECONDS = 0.1  # how often the number of processes is looked at when it is limited
 
@@ -83,6 +86,26 @@ class Starter(Protocol):
     def __call__(self, command: Command, descriptors: tuple[int, int, int]) -> Started: ...
 
 
+class _Waker(threading.local):
+    """A descriptor by which a thread is woken from its loop; one per thread, for one run after the other."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+    def clear(self) -> None:
+        """Forget that somebody called."""
+        try:
+            os.eventfd_read(self.descriptor)
+        except BlockingIOError:
+            return
+
+
+_waker = _Waker()
+
+
 class _Child:
     """A process of ours."""
 
@@ -102,8 +125,8 @@ def spawn(command: Command, descriptors: tuple[int, int, int]) -> Started:
     argv = limited_argv(command.limits, command.argv)
     stdin, stdout, stderr = descriptors
     try:
-        return _Child(
-            subprocess.Popen(
+        with starting():
+            popen = subprocess.Popen(
                 argv,
                 stdin=stdin,
                 stdout=stdout,
@@ -113,7 +136,8 @@ def spawn(command: Command, descriptors: tuple[int, int, int]) -> Started:
                 start_new_session=True,
                 umask=UMASK,
             )
-        )
+            protect(popen.pid)
+        return _Child(popen)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CannotStart(f"Cannot start {command.argv[0]}: {reason}") from error
@@ -152,7 +176,7 @@ class _Run:
             "stderr", command.stderr_path, command.stderr_limit, make_filter() if make_filter else None
         )
         self.poller = select.poll()
-        self.handlers: dict[int, Callable[[], None]] = {}
+        self.handlers: dict[int, Callable[[int], None]] = {}
         self.descriptors: set[int] = set()
         self.unwritten = memoryview(command.stdin)
         self.stdin_error = ""
@@ -171,11 +195,10 @@ class _Run:
             raise CannotStart("Stopped before it was started")
         inside = (self._input_pipe(), self._output_pipe(self.stdout), self._output_pipe(self.stderr))
         self.mark = RunMark.now(self.command.marks)
-        with self.services.orphans.starting:
-            self.started_at = time.monotonic()
-            self.process = starter(self.command, inside)
-            self.mark = self.mark.of(self.process.pid)
-            self.services.orphans.begin(self.mark)
+        self.started_at = time.monotonic()
+        self.process = starter(self.command, inside)
+        self.mark = self.mark.of(self.process.pid)
+        self.services.orphans.begin(self.mark)
         for descriptor in inside:
             self._close(descriptor)
         self.services.guard_add(self.mark)
@@ -192,11 +215,11 @@ class _Run:
     def _input_pipe(self) -> int:
         """Return the program's end; what the pipe holds is in it before the program starts."""
         inside, outside = self._pipe()
-        if self.unwritten:
+        if len(self.unwritten) > SURE_PIPE_BYTES:
             os.set_blocking(outside, False)
-            self._write_input(outside)
+        self._write_input(outside)
         if self.unwritten:
-            self._watch_for(outside, select.POLLOUT, lambda: self._input_ready(outside))
+            self._watch_for(outside, select.POLLOUT, lambda _events: self._input_ready(outside))
         else:
             self._close(outside)
         return inside
@@ -204,18 +227,17 @@ class _Run:
     def _output_pipe(self, capture: Capture) -> int:
         outside, inside = self._pipe()
         self.streams += 1
-        self._watch_for(outside, select.POLLIN, lambda: self._output_ready(outside, capture))
+        self._watch_for(outside, select.POLLIN, lambda events: self._output_ready(outside, events, capture))
         return inside
 
     def _follow(self) -> None:
         assert self.process is not None
         pidfd = os.pidfd_open(self.process.pid)
-        wake_fd = os.eventfd(0)
-        self.descriptors.update((pidfd, wake_fd))
-        self._watch_for(pidfd, select.POLLIN, lambda: self._main_ended(pidfd))
-        self._watch_for(wake_fd, select.POLLIN, lambda: self._woken(wake_fd))
+        self.descriptors.add(pidfd)
+        self._watch_for(pidfd, select.POLLIN, lambda _events: self._main_ended(pidfd))
+        self._watch_for(_waker.descriptor, select.POLLIN, lambda _events: self._woken())
         self.deadline = self.started_at + self.command.timeout_seconds
-        self.control.attach(self.process.pid, pidfd, wake_fd)
+        self.control.attach(self.process.pid, pidfd, _waker.descriptor)
         if self.control.reason is not None:
             self._await_kill()
 
@@ -235,21 +257,21 @@ class _Run:
             if self.command.limits.processes and not self.ended:
                 timeout = WATCH_SECONDS if timeout is None else min(timeout, WATCH_SECONDS)
                 self._count_processes()
-            for descriptor, _events in self.poller.poll(None if timeout is None else timeout * 1000):
-                if descriptor in self.handlers:
-                    self.handlers[descriptor]()
+            for descriptor, events in self.poller.poll(None if timeout is None else timeout * 1000):
+                self.handlers[descriptor](events)
 
-    def _watch_for(self, descriptor: int, events: int, handler: Callable[[], None]) -> None:
+    def _watch_for(self, descriptor: int, events: int, handler: Callable[[int], None]) -> None:
         self.poller.register(descriptor, events)
         self.handlers[descriptor] = handler
 
-    def _output_ready(self, descriptor: int, capture: Capture) -> None:
+    def _output_ready(self, descriptor: int, events: int, capture: Capture) -> None:
         data = os.read(descriptor, READ_BYTES)
         if data:
             capture.feed(data)
-            return
-        self._close(descriptor)
-        self.streams -= 1
+        # A pipe that nobody can write to any more and that did not fill the buffer is empty.
+        if not data or (events & select.POLLHUP and len(data) < READ_BYTES):
+            self._close(descriptor)
+            self.streams -= 1
 
     def _input_ready(self, descriptor: int) -> None:
         self._write_input(descriptor)
@@ -276,8 +298,8 @@ class _Run:
             self.stdin_error = os.strerror(errno.EPIPE)
         self.deadline = self.ended_at + LINGER_SECONDS
 
-    def _woken(self, wake_fd: int) -> None:
-        os.eventfd_read(wake_fd)
+    def _woken(self) -> None:
+        _waker.clear()
         if not self.ended:
             self._await_kill()
 
@@ -307,6 +329,8 @@ class _Run:
         """Leave nothing behind: the group first, while its number is still ours, then what has left it."""
         assert self.process is not None
         self.control.detach()
+        if self.control.called:
+            _waker.clear()
         self.services.orphans.end(self.mark)
         returncode, cpu_seconds, wait_error = -1, 0.0, ""
         try:

@@ -21,8 +21,8 @@ class RunnerServices:
 
     def __init__(self, *, guarded: bool = True) -> None:
         self.orphans = Orphans()
-        self.templates = TemplatePool(self.orphans)
-        self.guard = Guard(self.orphans) if guarded else None
+        self.templates = TemplatePool()
+        self.guard = Guard() if guarded else None
         self.inherited: dict[str, str] = {}
         self.directory = Path()
         self._programs: dict[tuple[str, str], str] = {}

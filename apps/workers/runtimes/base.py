@@ -6,6 +6,7 @@ A runtime of its own overrides what is special about it; any other one works by 
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -185,22 +186,27 @@ def pack_file(job: Job, name: str) -> str:
     if job.pack_dir is None or not name:
         return ""
     pack_dir = os.fspath(job.pack_dir)
-    for path in (os.path.join(pack_dir, "actions", name), os.path.join(pack_dir, name)):
+    for path in (f"{pack_dir}/actions/{name}", f"{pack_dir}/{name}"):
+        if _is_plain_file(pack_dir, path):
+            return path
         if os.path.isfile(path):
-            return path if _is_plainly_below(pack_dir, path) or _lies_inside(path, pack_dir) else ""
+            return path if _lies_inside(path, pack_dir) else ""
     return ""
 
 
-def _is_plainly_below(directory: str, path: str) -> bool:
-    """Return True when no link and no ``..`` stand between the two; the usual case, told with few system calls."""
-    parts = path[len(directory) + 1 :].split("/")
-    if not path.startswith(directory + "/") or ".." in parts:
+def _is_plain_file(directory: str, path: str) -> bool:
+    """Return True for a file with no link and no ``..`` on the way from the directory: the usual case, told quickly."""
+    names = path[len(directory) + 1 :].split("/")
+    if ".." in names:
         return False
-    for part in parts:
-        directory = f"{directory}/{part}"
+    for name in names[:-1]:
+        directory = f"{directory}/{name}"
         if os.path.islink(directory):
             return False
-    return True
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _lies_inside(path: str, directory: str) -> bool:

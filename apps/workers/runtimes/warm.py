@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apps.workers.orphans import Orphans
+from apps.workers.orphans import protect, starting, unprotect
 from apps.workers.process import UMASK, CannotStart
 
 logger = logging.getLogger(__name__)
@@ -63,16 +63,15 @@ class Fork:
 class Template:
     """The worker's side of one template process."""
 
-    def __init__(self, key: TemplateKey, orphans: Orphans) -> None:
+    def __init__(self, key: TemplateKey) -> None:
         self.used_at = time.monotonic()
         self.starts = 0
         self._running = 0
         self._retired = False
-        self._orphans = orphans
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
-        with theirs, orphans.starting:
+        with theirs, starting():
             try:
                 self._process = subprocess.Popen(
                     (*key.argv, os.fspath(SCRIPT), *key.preload),
@@ -87,7 +86,7 @@ class Template:
             except OSError as error:
                 ours.close()
                 raise TemplateFailed(str(error)) from error
-            orphans.protect(self._process.pid)
+            protect(self._process.pid)
         self._await_ready()
 
     @property
@@ -183,14 +182,13 @@ class Template:
         self._socket.close()
         self._process.kill()
         self._process.wait()
-        self._orphans.unprotect(self._process.pid)
+        unprotect(self._process.pid)
 
 
 class TemplatePool:
     """The templates of this worker, by what they were started with; the least used ones make room for new ones."""
 
-    def __init__(self, orphans: Orphans) -> None:
-        self._orphans = orphans
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._templates: OrderedDict[TemplateKey, Template] = OrderedDict()
         self._failed_at: dict[TemplateKey, float] = {}
@@ -212,7 +210,7 @@ class TemplatePool:
         if time.monotonic() < self._failed_at.get(key, 0.0) + IDLE_SECONDS:
             raise TemplateFailed("it could not be started before")
         try:
-            template = Template(key, self._orphans)
+            template = Template(key)
         except TemplateFailed as error:
             logger.warning("No warm Python for %s: %s", key.argv[0], error)
             self._failed_at = {key: time.monotonic()} | dict(list(self._failed_at.items())[-100:])
