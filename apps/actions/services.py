@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.db import transaction
+
 from apps.actions.models import Action
 from apps.actions.placement import check_placement
 from apps.actions.rules import problems
@@ -17,6 +19,7 @@ class MalformedPlacement(BadRequest):
     """The placement is malformed"""
 
 
+@transaction.atomic
 def create_action(*, pack_ref: str, **fields: Any) -> Action:
     """
     Create an ad-hoc action in a pack; ``runtime`` (id) or ``runtime_ref`` names its runtime.

@@ -10,7 +10,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.db import transaction
 
-from apps.core.errors import BadRequest
+from apps.core.errors import BadRequest, NotFound
 from apps.identity.models import Identity
 from apps.packs import storage
 from apps.packs.archives import extract, pack_root
@@ -25,6 +25,10 @@ BUILTIN, REGISTER, UPLOAD = "builtin", "register", "upload"
 
 class NoSuchFolder(BadRequest):
     """There is no such folder on the server"""
+
+
+class NoPreviousVersion(NotFound):
+    """No previous version of the pack is kept"""
 
 
 class CorePackIsBuiltIn(BadRequest):
@@ -80,6 +84,25 @@ def upload_pack(
         )
         registration = _replace(folder, origin, force=force)
     return replace(registration, tests_skipped=skip_tests or _has_tests(folder))
+
+
+def rollback_pack(ref: str) -> Registration:
+    """
+    Put the version before the last upload back, files and rows; doing it again puts the newer one back.
+
+    Raises NoPreviousVersion.
+    """
+    previous = storage.previous_folder(ref)
+    if not previous.is_dir():
+        raise NoPreviousVersion(f"No previous version of pack '{ref}' is kept")
+    folder = _read(previous)
+    origin = Origin(
+        method=UPLOAD,
+        source_type="archive",
+        storage_path=str(storage.pack_folder(ref)),
+        checksum=storage.checksum(previous),
+    )
+    return _replace(folder, origin, force=True)
 
 
 def _has_tests(folder: PackFolder) -> bool:
@@ -147,6 +170,7 @@ def _register_core_again(directory: Path, *, force: bool) -> Registration:
 # --- Rows without files -----------------------------------------------------------------------------------------
 
 
+@transaction.atomic
 def create_pack(*, by: Identity | None, **fields: Any) -> Pack:
     """Create an empty pack; its components are made one by one."""
     pack = Pack(**fields, installed_by=by)

@@ -95,6 +95,8 @@ class Replacement:
         if not self._had_old:
             return
         previous = previous_folder(self._ref)
+        if self._new == previous:
+            return  # a roll-back: the two have changed places
         previous.parent.mkdir(parents=True, exist_ok=True)
         if previous.exists():
             _exchange(self._new, previous)  # what was there goes with the staging folder

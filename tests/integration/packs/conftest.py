@@ -1,5 +1,6 @@
 """Packs as folders and archives."""
 
+import gzip
 import io
 import tarfile
 from collections.abc import Callable
@@ -7,8 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rest_framework.test import APIClient
+
+from apps.packs.models import Pack
+from apps.packs.services import load_core_pack
+from tests.clients import signed_in
 
 Files = dict[str, str]
+
+
+@pytest.fixture
+def core_pack(db: None) -> Pack:
+    """The core pack, inside the test's transaction: no tables to empty afterwards."""
+    return load_core_pack()
+
+
+@pytest.fixture
+def api(db: None) -> APIClient:
+    """An administrator's client, inside the test's transaction."""
+    return signed_in()
 
 
 @pytest.fixture
@@ -37,17 +55,12 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 def packed(files: Files) -> io.BytesIO:
     """A .tar.gz of these files."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
         for name, text in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(text.encode())
             tar.addfile(info, io.BytesIO(text.encode()))
-    buffer.seek(0)
+    buffer = io.BytesIO(gzip.compress(plain.getvalue(), mtime=0))  # the same files are the same bytes
     buffer.name = "pack.tar.gz"
     return buffer
-
-
-def lab(version: str = "1.0.0", **files: str) -> Files:
-    """The files of a small pack; ``a__yaml`` style names are not needed: pass more files as a dict to ``packed``."""
-    return {"pack.yaml": f"ref: lab\nversion: {version}\n", **files}

@@ -5,9 +5,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.actions.models import Action
+from apps.core.errors import NotFound
 from apps.identity.models import Identity
 from apps.packs import archives
 from apps.packs.models import Pack
+from apps.packs.services import rollback_pack
 from apps.workers.models import Runtime
 from tests.clients import anonymous, signed_in
 from tests.factories import make_action, make_identity, make_pack
@@ -192,6 +194,7 @@ def test_a_pack_with_tests_says_that_they_were_left_out(api, write):
 # --- Upload -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.django_db(transaction=True)
 def test_upload_puts_the_folder_in_place_and_keeps_the_version_before(api, packs_dir, core_pack):
     answer = upload(api, LAB)
     assert (answer.status_code, set(answer.json()["data"])) == (201, {"pack", "test_result", "tests_skipped"})
@@ -212,6 +215,21 @@ def test_upload_puts_the_folder_in_place_and_keeps_the_version_before(api, packs
     api.delete(f"{PACKS}/lab")
 
     assert tree(packs_dir) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_version_before_can_be_put_back_and_forth(api, packs_dir, core_pack):
+    upload(api, LAB)
+    with pytest.raises(NotFound, match="No previous version of pack 'lab' is kept"):
+        rollback_pack("lab")
+    upload(api, NEWER, force="true")
+
+    assert rollback_pack("lab").pack.version == "1.0.0"
+    assert tree(packs_dir / "lab") == ["actions/echo.yaml", "pack.yaml"]
+    assert tree(packs_dir / ".previous/lab") == ["actions/other.yaml", "pack.yaml"]
+    assert list(Action.objects.filter(pack_ref="lab").values_list("ref", flat=True)) == ["lab.echo"]
+    assert rollback_pack("lab").pack.version == "2.0.0"
+    assert tree(packs_dir / "lab") == ["actions/other.yaml", "pack.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -316,6 +316,7 @@ def test_a_pack_whose_runtime_others_use_cannot_be_deleted(write, core_pack):
     assert Action.objects.filter(ref="lab.echo").exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_news_are_sent_after_the_commit(write, core_pack):
     heard = []
 
