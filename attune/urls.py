@@ -14,6 +14,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("attune.api_urls")),
     path("", include(openapi.urlpatterns)),
     path("admin/", admin.site.urls),
+    # What people type: the address alone, or without the last slash.
+    path("", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
+    path("admin", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
     path("login", RedirectView.as_view(url="/admin/login/", query_string=True, http_method_names=["get", "head"])),
 ]
 

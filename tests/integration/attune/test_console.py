@@ -222,6 +222,13 @@ def test_who_loses_the_right_is_out_with_the_next_request(console):
     assert console.get("/admin/executions/execution/").status_code == 302
 
 
+@pytest.mark.parametrize("path", ["/", "/admin", "/login"])
+def test_what_people_type_leads_to_the_console(console, path):
+    answer = console.get(path, follow=True)
+
+    assert (answer.status_code, answer.redirect_chain[-1][0]) == (200, "/admin/")
+
+
 def test_pages_allow_no_inline_script_and_no_frame(console):
     for path in ("/admin/login/", "/admin/", "/admin/executions/execution/"):
         policy = console.get(path).headers["Content-Security-Policy"]
