@@ -115,8 +115,7 @@ def history_matching(rows: Any, params: Params) -> Any:
     condition = Q()
     if (entity_id := query.identifier(params, "entity_id")) is not None:
         condition &= Q(entity_id=entity_id)
-    if entity_ref := query.text(params, "entity_ref"):
-        condition &= Q(entity_ref=entity_ref)
+    condition &= query.ref_filter("entity_ref", query.text(params, "entity_ref"))
     if operation := query.choice(params, "operation", _OPERATIONS):
         condition &= Q(operation=operation)
     if changed_field := query.text(params, "changed_field"):

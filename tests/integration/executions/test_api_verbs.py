@@ -210,6 +210,7 @@ def test_history_filters(client):
 
     assert found(entity_id=first.pk) == [(first.pk, "UPDATE"), (first.pk, "INSERT")]
     assert found(entity_ref=second.action_ref) == [(second.pk, "INSERT")]
+    assert found(entity_ref=f"{second.pack_ref}.*") == [(second.pk, "INSERT")]
     assert found(operation="UPDATE") == [(first.pk, "UPDATE")]
     assert found(changed_field="priority", entity_id=first.pk) == [(first.pk, "UPDATE")]
     assert found(changed_field="nothing") == found(since="2100-01-01") == found(until="2000-01-01") == []
