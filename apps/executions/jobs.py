@@ -89,6 +89,8 @@ def _product_variables(execution: Execution, action: Action, timeout_seconds: in
         "ATTUNE_ARTIFACTS_DIR": str(settings.ARTIFACTS_DIR),
         "ATTUNE_RUNTIME_ENVS_DIR": str(settings.RUNTIME_ENVS_DIR),
     }
+    if action.ref == "core.http_request" and settings.HTTP_BLOCKED_NETWORKS is not None:
+        variables["ATTUNE_HTTP_BLOCKED_NETWORKS"] = ",".join(settings.HTTP_BLOCKED_NETWORKS)  # packs.md section 11
     if execution.rule_ref:
         variables["ATTUNE_RULE"] = execution.rule_ref
     if execution.trigger_ref:
