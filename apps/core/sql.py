@@ -7,12 +7,13 @@ here knows a domain; table and column names come from models, values are always 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.db import connection, models
 
-from apps.core.fields import RefField, Text
+from apps.core.fields import RefField, Text, UpdatedField
 
 # "Now" of the database in the form in which the ORM stores times (see core.fields.Now).
 _NOW = {"postgresql": "statement_timestamp()", "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"}
@@ -114,21 +115,37 @@ def adapt(model: type[models.Model], name: str, value: Any) -> Any:
 
 def _adapted(model: type[models.Model], row: Row) -> list[Any]:
     fields = _fields(model)
-    return [
-        value if value is None or (type(value) in _PLAIN and type(fields[name]) in _PLAIN_FIELDS)
-        else fields[name].get_db_prep_save(value, connection)
-        for name, value in row.items()
-    ]  # fmt: skip
+    ops = connection.ops
+    values = []
+    for name, value in row.items():
+        field = fields[name]
+        kind = _KINDS.get(type(field))
+        if value is None or (kind is _AS_IT_IS and type(value) in _PLAIN):
+            values.append(value)
+        elif kind is _TIME and isinstance(value, datetime):
+            values.append(ops.adapt_datetimefield_value(value))
+        elif kind is _JSON:
+            values.append(ops.adapt_json_value(value, None))
+        else:
+            values.append(field.get_db_prep_save(value, connection))
+    return values
 
 
-# Values that every driver takes as they are, in columns that store them as they are.
+# What the ORM comes to for these fields, after several layers; anything else goes through all of them.
+_AS_IT_IS, _TIME, _JSON = "as it is", "time", "json"
 _PLAIN = frozenset({int, str, bool})
-_PLAIN_FIELDS = frozenset(
-    {
-        Text, RefField, models.CharField, models.TextField, models.IntegerField, models.BigIntegerField,
-        models.BigAutoField, models.BooleanField, models.ForeignKey, models.OneToOneField,
-    }
-)  # fmt: skip
+_KINDS: dict[type, str] = {
+    **dict.fromkeys(
+        (
+            Text, RefField, models.CharField, models.TextField, models.IntegerField, models.BigIntegerField,
+            models.BigAutoField, models.BooleanField, models.ForeignKey, models.OneToOneField,
+        ),
+        _AS_IT_IS,
+    ),
+    models.DateTimeField: _TIME,
+    UpdatedField: _TIME,
+    models.JSONField: _JSON,
+}  # fmt: skip
 
 
 @lru_cache

@@ -123,10 +123,11 @@ def _pass_until_done() -> None:
 
 def dispatch_once() -> Pass:
     """Make one pass and publish what it handed over."""
-    if not waiting_demands():
+    waiting = waiting_demands()
+    if not waiting:
         return Pass()
     with transaction.atomic():
-        made = _make_pass()
+        made = _make_pass(waiting)
     for worker_id, execution_id, epoch in made.handed_over:
         publish(worker_id, execution_id, epoch)
         if execution_changed.receivers:
@@ -139,8 +140,8 @@ def waiting_demands() -> list[int]:
     return [row[0] for row in sql.fetch(_WAITING_DEMANDS)]
 
 
-def _make_pass() -> Pass:
-    demands = load_demands(waiting_demands())
+def _make_pass(waiting: list[int]) -> Pass:
+    demands = load_demands(waiting)
     offers = read_offers()
     taken = active_counts()
     made = Pass()

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 
 from apps.actions.models import ArtifactRetentionPolicy
-from apps.core import clock
+from apps.core import clock, sql
 from apps.executions.models import Artifact, ArtifactType, ArtifactVersion, Execution, OwnerType
 from apps.workers.results import PREVIEW_CHARACTERS, decode
 
@@ -82,8 +82,8 @@ def _register(execution: Execution, stream: str, size: int) -> None:
 
 def _touch(artifact_id: int, ref: str, size: int) -> bool:
     """Copy the size to the artifact, which also locks it; False when it is not there (deleted, rolled back)."""
-    rows = Artifact.objects.filter(pk=artifact_id, ref=ref)
-    return bool(rows.update(size_bytes=size, content_type=CONTENT_TYPE))
+    values = {"size_bytes": size, "content_type": CONTENT_TYPE, "updated": clock.now()}
+    return bool(sql.update(Artifact, values, "id = %s AND ref = %s", [artifact_id, ref]))
 
 
 def _artifact(execution: Execution, ref: str) -> Artifact:
