@@ -19,13 +19,14 @@ class ExecutionsConfig(AppConfig):
     name = "apps.executions"
 
     def ready(self) -> None:
-        from apps.executions import receivers, visibility  # models are ready only now
+        from apps.executions import receivers, visibility, worker_load  # models are ready only now
         from apps.identity.executions import execution_standing
-        from apps.workers import signals
+        from apps.workers import load, signals
 
         signals.lease_over.connect(receivers.on_lease_over, dispatch_uid="executions.lease_over")
         signals.worker_draining.connect(receivers.on_worker_draining, dispatch_uid="executions.draining")
         signals.worker_available.connect(receivers.on_worker_available, dispatch_uid="executions.available")
         signals.lease_renewed.connect(receivers.on_lease_renewed, dispatch_uid="executions.renewed")
         execution_standing.register(visibility.standing_of)
+        load.register_load_counter(worker_load.count_by_worker)
         post_migrate.connect(forget_rows, sender=self, dispatch_uid="executions.forget_rows")

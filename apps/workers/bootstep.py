@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from celery import bootsteps
-from celery.worker import WorkController, state
+from celery.worker import state
 from django.conf import settings
 from kombu import Queue
 
@@ -35,7 +35,7 @@ class AgentStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
-    def __init__(self, parent: WorkController, name: str | None = None, **options: Any) -> None:
+    def __init__(self, parent: Any, name: str | None = None, **options: Any) -> None:
         super().__init__(parent, **options)
         _refuse_other_pools(parent)
         self._name = name or settings.WORKER_NAME
@@ -46,7 +46,7 @@ class AgentStep(bootsteps.StartStopStep):
         # Two workers on one host must not share a mailbox for remote control.
         parent.hostname = f"{self._name}@{str(parent.hostname).rpartition('@')[2]}"
 
-    def start(self, parent: WorkController) -> None:
+    def start(self, parent: Any) -> None:
         """Take the worker's name, then have its queue consumed."""
         from apps.workers.jobs import RunnerServices  # only a process that runs programs needs the runner
 
@@ -63,11 +63,11 @@ class AgentStep(bootsteps.StartStopStep):
             raise SystemExit(0) from None
         _consume(parent, queue_of(self._agent.worker_id))
 
-    def stop(self, parent: WorkController) -> None:
+    def stop(self, parent: Any) -> None:
         if self._agent is not None:
             self._agent.stop()
 
-    def terminate(self, parent: WorkController) -> None:
+    def terminate(self, parent: Any) -> None:
         if self._agent is not None:
             self._agent.stop(0)
 
@@ -95,14 +95,14 @@ class AgentStep(bootsteps.StartStopStep):
             if self._agent is not None:
                 self._agent.stop()
         finally:
-            state.should_stop = self._exit_code
+            state.should_stop = self._exit_code  # type: ignore[assignment]  # the stubs know only its first value
         if threading.Event().wait(_LAST_RESORT_SECONDS):
             return
         logger.error("Worker %r: Celery does not come to an end; leaving without it", self._name)
         os._exit(self._exit_code or 1)
 
 
-def _consume(parent: WorkController, queue: str) -> None:
+def _consume(parent: Any, queue: str) -> None:
     """
     Consume this queue, and what ``-Q`` named or the default queue; also after a reconnect.
 
@@ -115,7 +115,7 @@ def _consume(parent: WorkController, queue: str) -> None:
     queues.select([*others, queue])
 
 
-def _refuse_other_pools(parent: WorkController) -> None:
+def _refuse_other_pools(parent: Any) -> None:
     pool = parent.pool_cls.__module__
     if pool != "celery.concurrency.thread":
         raise SystemExit(

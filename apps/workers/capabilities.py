@@ -189,7 +189,9 @@ def _ask(checks: Iterable[Check], services: RunnerServices) -> Answers:
     wanted = list(checks)
     commands = list(dict.fromkeys((check.binary, check.args) for check in wanted))
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="verification") as pool:
-        ran = dict(zip(commands, pool.map(lambda command: _run(*command, services), commands), strict=True))
+        ran = dict(
+            zip(commands, pool.map(lambda command: _run(command[0], command[1], services), commands), strict=True)
+        )
     return {check: _judge(check, ran[check.binary, check.args]) for check in wanted}
 
 

@@ -21,16 +21,17 @@ def tell_worker(worker_id: int, execution_id: int, epoch: int, reason: StopReaso
     Never raises, and waits no longer than the broker's socket timeouts.
     """
     arguments = {"worker_id": worker_id, "execution_id": execution_id, "epoch": epoch, "reason": reason}
-    mailbox = current_app.control.mailbox
+    app: Any = current_app  # the stubs know neither mailbox nor clock
+    mailbox = app.control.mailbox
     message = {"method": STOP_RUN, "arguments": arguments, "destination": None, "pattern": None, "matcher": None}
     try:
         # Not control.broadcast: it tries without end while the broker is away.
-        with current_app.producer_pool.acquire(block=True, timeout=_ACQUIRE_SECONDS) as producer:
+        with app.producer_pool.acquire(block=True, timeout=_ACQUIRE_SECONDS) as producer:
             producer.publish(
                 message,
                 exchange=mailbox.exchange.name,
                 declare=[mailbox.exchange],
-                headers={"clock": current_app.clock.forward(), "expires": 0},
+                headers={"clock": app.clock.forward(), "expires": 0},
                 serializer=mailbox.serializer,
                 retry=False,
             )

@@ -62,14 +62,6 @@ SEARCH_PARAMETERS = [
     _query("limit", OpenApiTypes.INT, "Matches, 200 by default, at most 1000."),
     _query("after_offset", OpenApiTypes.INT64, "Only lines that begin after this byte."),
 ]
-HISTORY_PARAMETERS = [
-    _query("entity_id", OpenApiTypes.INT64),
-    _query("entity_ref"),
-    _query("operation", enum=["INSERT", "UPDATE", "DELETE"]),
-    _query("changed_field"),
-    _query("since", OpenApiTypes.DATETIME, _FROM),
-    _query("until", OpenApiTypes.DATETIME, _BEFORE),
-]
 ARTIFACT_PARAMETERS = [
     _query("scope", enum=OwnerType.values),
     _query("owner"),

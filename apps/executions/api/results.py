@@ -1,32 +1,28 @@
 """The whole result, why, and history of an execution (api.md 13.5, 13.6, 21)."""
 
-import json
 from typing import Any, ClassVar
 
-from django.db.models import Q, TextField
-from django.db.models.functions import Cast
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.api import envelopes, query
+from apps.core.api import envelopes
 from apps.core.api.grants import by_object, filtered
+from apps.core.api.history import HISTORY_PARAMETERS, HistoryRecordSerializer, history_matching
 from apps.core.api.pagination import HistoryPagination
-from apps.core.api.query import Params
 from apps.core.api.views import AttuneViewSet
 from apps.core.errors import BadRequest, Forbidden
 from apps.executions import visibility
 from apps.executions.api.base import ExecutionViews
-from apps.executions.api.documents import HISTORY_PARAMETERS, POINTER, WAIT
+from apps.executions.api.documents import POINTER, WAIT
 from apps.executions.api.executions import finished_within, wait_seconds
-from apps.executions.api.serializers import HistoryRecordSerializer, WhySerializer
+from apps.executions.api.serializers import WhySerializer
 from apps.executions.artifacts import whole_result
 from apps.executions.models import ExecutionHistory
 from apps.executions.services import explain
 from apps.workers.models import WorkerHistory
 
-_OPERATIONS = ("INSERT", "UPDATE", "DELETE")
 _MISSING = object()
 
 
@@ -108,20 +104,3 @@ class HistoryViewSet(AttuneViewSet[ExecutionHistory]):
             case _:
                 raise BadRequest(f"There is no history of '{entity_type[:80]}': execution and worker have one")
         return self.listed(history_matching(rows, request.query_params))
-
-
-def history_matching(rows: Any, params: Params) -> Any:
-    """Return the history rows that the query asks for."""
-    condition = Q()
-    if (entity_id := query.identifier(params, "entity_id")) is not None:
-        condition &= Q(entity_id=entity_id)
-    condition &= query.ref_filter("entity_ref", query.text(params, "entity_ref"))
-    if operation := query.choice(params, "operation", _OPERATIONS):
-        condition &= Q(operation=operation)
-    if changed_field := query.text(params, "changed_field"):
-        condition &= Q(changed__contains=json.dumps(changed_field))
-    if since := query.moment(params, "since"):
-        condition &= Q(time__gte=since)
-    if until := query.moment(params, "until"):
-        condition &= Q(time__lt=until)
-    return rows.alias(changed=Cast("changed_fields", TextField())).filter(condition)

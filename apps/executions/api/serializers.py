@@ -180,39 +180,6 @@ class ExecutionSerializer(ExecutionSummarySerializer):
     correlation_id = serializers.UUIDField()
 
 
-def history_data(row: Any) -> dict[str, Any]:
-    """Return a history record of the wire."""
-    return {
-        "time": wire(row.time),
-        "operation": row.operation,
-        "entity_id": row.entity_id,
-        "entity_ref": row.entity_ref,
-        "changed_fields": row.changed_fields or [],
-        "old_values": row.old_values,
-        "new_values": row.new_values,
-        "actor": row.actor,
-        "reason": row.reason,
-        "epoch": row.epoch,
-    }
-
-
-class HistoryRecordSerializer(_ReadOnly):
-    """One change of a tracked row."""
-
-    make = staticmethod(history_data)
-
-    time = serializers.DateTimeField()
-    operation = serializers.ChoiceField(choices=["INSERT", "UPDATE", "DELETE"])
-    entity_id = serializers.IntegerField()
-    entity_ref = serializers.CharField(allow_null=True)
-    changed_fields = serializers.ListField(child=serializers.CharField())
-    old_values = serializers.DictField(allow_null=True)
-    new_values = serializers.DictField(allow_null=True)
-    actor = serializers.CharField(allow_null=True)
-    reason = serializers.CharField(allow_null=True)
-    epoch = serializers.IntegerField(allow_null=True)
-
-
 class StatsSerializer(serializers.Serializer):
     """How many executions there are of each kind."""
 

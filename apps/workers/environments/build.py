@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from apps.workers.environments.plan import Plan
 from apps.workers.process import CannotStart, Command, Ended
@@ -158,8 +158,8 @@ def _with_absolute_files(manifest: Path) -> bytes:
     data = json.loads(content)
     changed = False
     for section in ("dependencies", "devDependencies", "optionalDependencies"):
-        packages = data.get(section) if isinstance(data, dict) else None
-        for name, where in (packages or {}).items() if isinstance(packages, dict) else ():
+        packages: Any = data.get(section) if isinstance(data, dict) else None
+        for name, where in list(packages.items()) if isinstance(packages, dict) else ():
             if isinstance(where, str) and where.startswith("file:") and not where.startswith("file:/"):
                 packages[name] = f"file:{(manifest.parent / where[len('file:') :]).resolve()}"
                 changed = True
@@ -223,7 +223,7 @@ def retry_at(plan: Plan, checksum: str) -> float:
         failure = json.loads(_failure_of(plan).read_text())
         if failure["checksum"] != checksum:
             return 0.0
-        pause = min(FIRST_RETRY_SECONDS * 2 ** (int(failure["attempts"]) - 1), LAST_RETRY_SECONDS)
+        pause = min(FIRST_RETRY_SECONDS * 2.0 ** (int(failure["attempts"]) - 1), LAST_RETRY_SECONDS)
         return float(failure["failed_at"]) + pause
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0

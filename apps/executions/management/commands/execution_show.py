@@ -5,9 +5,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from apps.core.api.history import history_data
 from apps.core.commands import ConsoleCommand
 from apps.core.markup import absolute, seconds_text, without_secrets
-from apps.executions.api.serializers import execution_data, history_data
+from apps.executions.api.serializers import execution_data
 from apps.executions.errors import ExecutionNotFound, LogGone
 from apps.executions.logs import STREAMS, open_log
 from apps.executions.models import Execution, ExecutionHistory

@@ -1,0 +1,1 @@
+"""Workers and runtimes over HTTP (api.md 19, 21)."""
