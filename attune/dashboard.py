@@ -63,7 +63,7 @@ def _workers() -> list[dict[str, Any]]:
             "running": running[worker.pk],
             "slots": (worker.capabilities or {}).get("max_concurrent_executions", DEFAULT_SLOTS),
         }
-        for worker in Worker.objects.order_by("name")[:SHOWN_WORKERS]
+        for worker in Worker.objects.select_related("lease").order_by("name")[:SHOWN_WORKERS]
     ]
 
 

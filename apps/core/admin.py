@@ -69,6 +69,9 @@ class LeanChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.full_result_count = self.result_count  # counted once, and no further than it is of use
+        self.result_list = list(self.result_list)
+        if isinstance(self.model_admin, ConsoleAdmin):
+            self.model_admin.prepare(self.result_list)
 
 
 class LinkedFilter(admin.SimpleListFilter):
@@ -166,6 +169,9 @@ class ConsoleAdmin(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     paginator = BoundedPaginator
     compressed_fields = True
+
+    def prepare(self, rows: Sequence[Any]) -> None:
+        """Read for all rows of a list at once what its columns show beside the row itself."""
 
     def may_enter(self, request: HttpRequest) -> bool:
         return bool(self.admin_site.has_permission(request))

@@ -1,30 +1,71 @@
 """The console's pages of where things run: workers, runtimes, environments."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.core import markup
-from apps.core.admin import MachineRows, ReadOnlyInline, as_badge, as_text, as_time, linked_filter
-from apps.workers.health import health_state
+from apps.core.admin import MachineRows, ReadOnlyInline, as_badge, as_text, as_time, linked_filter, page_button
+from apps.identity.models import Identity
+from apps.identity.sessions import person_of
+from apps.workers import services
+from apps.workers.health import health_state, heartbeat
+from apps.workers.load import count_load
 from apps.workers.models import PackEnvironment, Runtime, RuntimeVersion, Worker, WorkerHistory, WorkerLease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """What an operator can do with a worker."""
+
+    label: str
+    sentence: str
+    call: Callable[[Worker, Identity, str], Worker]
+    when_cordoned: bool = False
+
+
+VERBS = {
+    "cordon": Verb(
+        label="Cordon",
+        sentence="The worker gets no new work and finishes what it has.",
+        call=lambda worker, by, reason: services.cordon(worker, by=by, reason=reason or None),
+    ),
+    "drain": Verb(
+        label="Drain",
+        sentence="The worker gets no new work, finishes what it runs, and gives back what it has not started.",
+        call=lambda worker, by, reason: services.drain(worker, by=by, reason=reason or None),
+    ),
+    "uncordon": Verb(
+        label="Uncordon",
+        sentence="The worker gets work again.",
+        call=lambda worker, by, _reason: services.uncordon(worker, by=by),
+        when_cordoned=True,
+    ),
+}
 
 
 @admin.register(Worker)
 class WorkerAdmin(MachineRows):
-    list_display = ("name", "health", "runtimes", "host", "worker_role", as_time("last_heartbeat", "last heartbeat"),
-                    "cordon_note")  # fmt: skip
+    list_display = (
+        "name", "health", "work", "runtimes", "host", "worker_role", "last_heartbeat_at", "cordon_note",
+    )  # fmt: skip
     list_filter = ("status", "worker_role", "cordoned")
     list_defer = ("meta",)
     ordering = ("name",)
     search_fields = ("name", "host")
     search_help_text = "Name or host"
-
+    actions = ("cordon_selected", "drain_selected", "uncordon_selected")
+    actions_detail = tuple(VERBS)
     fieldsets = (
-        (None, {"fields": ("name", "health", "runtimes", "host", "worker_type", "worker_role",
-                           as_time("last_heartbeat", "last heartbeat"), "lease_state", "work")}),
+        (None, {"fields": ("name", "health", "work", "runtimes", "host", "worker_type", "worker_role",
+                           "last_heartbeat_at", "lease_state", "more")}),
         ("Kept from work", {"fields": ("cordoned", "cordon_reason", "cordoned_by", as_time("cordoned_at", "since"),
                                        "draining")}),
         ("What it offers", {"fields": ("capabilities", "meta")}),
@@ -34,13 +75,38 @@ class WorkerAdmin(MachineRows):
         rows: QuerySet[Worker] = super().get_queryset(request)
         return rows.select_related("lease", "cordoned_by")
 
+    def prepare(self, rows: Sequence[Any]) -> None:
+        loads = count_load([worker.pk for worker in rows])
+        for worker in rows:
+            worker.load = loads[worker.pk]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Worker | None:
+        worker: Worker | None = super().get_object(request, object_id, from_field)
+        if worker is not None:
+            self.prepare([worker])
+        return worker
+
     @admin.display(description="health")
-    def health(self, worker: Worker) -> SafeString:
-        return markup.badge(health_state(worker))
+    def health(self, worker: Any) -> SafeString:
+        return markup.badge(health_state(worker, total_active=sum(worker.load.values())))
+
+    @admin.display(description="work")
+    def work(self, worker: Any) -> SafeString:
+        running = sum(worker.load[status] for status in ("scheduled", "running", "canceling"))
+        slots = (worker.capabilities or {}).get("max_concurrent_executions")
+        if not isinstance(slots, int) or slots < 1:
+            return format_html("{}", running)
+        return format_html(
+            '<span class="at-meter" style="--at-share: {}%"><i></i>{} of {}</span>', min(100, 100 * running // slots), running, slots
+        )  # fmt: skip
 
     @admin.display(description="runtimes")
     def runtimes(self, worker: Worker) -> SafeString:
         return markup.commas((worker.capabilities or {}).get("runtimes") or [])
+
+    @admin.display(description="last heartbeat")
+    def last_heartbeat_at(self, worker: Worker) -> SafeString:
+        return markup.when(heartbeat(worker))
 
     @admin.display(description="kept from work")
     def cordon_note(self, worker: Worker) -> SafeString:
@@ -56,9 +122,65 @@ class WorkerAdmin(MachineRows):
         times = format_html('<span class="at-muted">taken {} times, held until</span>', lease.generation)
         return markup.lines((times, markup.when(lease.expires_at)))
 
-    @admin.display(description="work")
-    def work(self, worker: Worker) -> SafeString:
-        return markup.link(markup.list_of("executions_execution", worker__id__exact=worker.pk), "Those it ran")
+    @admin.display(description="look at")
+    def more(self, worker: Worker) -> SafeString:
+        return markup.commas(
+            (
+                markup.link(markup.list_of("executions_execution", worker__id__exact=worker.pk), "its executions"),
+                markup.link(markup.list_of("workers_workerhistory", entity_id=worker.pk), "what became of it"),
+            )
+        )
+
+    # --- Verbs --------------------------------------------------------------------------------------------------
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """The buttons of a worker's page: what makes sense for it as it is."""
+        cordoned = Worker.objects.filter(pk=object_id, cordoned=True).exists()
+        found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # the theme's
+        return [button for button in found if VERBS[button.path].when_cordoned == cordoned]
+
+    def _ask(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
+        worker, verb = self.get_object(request, object_id), VERBS[name]
+        if worker is None:
+            return self.gone(request, object_id)
+        person = person_of(request)
+        return self.confirm(
+            request, [worker], title=f"{verb.label} {worker}", sentence=verb.sentence, button=f"{verb.label} worker",
+            back=reverse("admin:workers_worker_change", args=[object_id]), danger=False,
+            verb=lambda row, reason: verb.call(row, person, reason),
+        )  # fmt: skip
+
+    def _ask_selected(self, request: HttpRequest, rows: QuerySet[Worker], name: str) -> HttpResponse:
+        verb, person, chosen = VERBS[name], person_of(request), list(rows)
+        title = f"{verb.label} {len(chosen)} worker{'s' if len(chosen) != 1 else ''}"
+        return self.confirm_selected(
+            request, chosen, f"{name}_selected", title=title, sentence=verb.sentence, button=title, danger=False,
+            verb=lambda row, reason: verb.call(row, person, reason),
+        )  # fmt: skip
+
+    @page_button("Cordon", icon="block")
+    def cordon(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._ask(request, object_id, "cordon")
+
+    @page_button("Drain", icon="water_drop")
+    def drain(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._ask(request, object_id, "drain")
+
+    @page_button("Uncordon", icon="play_arrow", primary=True)
+    def uncordon(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._ask(request, object_id, "uncordon")
+
+    @admin.action(description="Cordon")
+    def cordon_selected(self, request: HttpRequest, rows: QuerySet[Worker]) -> HttpResponse:
+        return self._ask_selected(request, rows, "cordon")
+
+    @admin.action(description="Drain")
+    def drain_selected(self, request: HttpRequest, rows: QuerySet[Worker]) -> HttpResponse:
+        return self._ask_selected(request, rows, "drain")
+
+    @admin.action(description="Uncordon")
+    def uncordon_selected(self, request: HttpRequest, rows: QuerySet[Worker]) -> HttpResponse:
+        return self._ask_selected(request, rows, "uncordon")
 
 
 @admin.register(WorkerLease)
@@ -71,7 +193,6 @@ class WorkerLeaseAdmin(MachineRows):
 @admin.register(WorkerHistory)
 class WorkerHistoryAdmin(MachineRows):
     list_display = ("time", "worker", "operation", "changes", "actor", "reason")
-    list_display_links = ("time",)
     list_filter = (linked_filter("entity_id", "worker"),)
     ordering = ("-time", "-id")
 

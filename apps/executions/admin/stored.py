@@ -99,7 +99,6 @@ class ArtifactVersionAdmin(MachineRows):
 @admin.register(ExecutionHistory)
 class ExecutionHistoryAdmin(MachineRows):
     list_display = ("time", "execution", "change", "actor", "reason", "epoch")
-    list_display_links = ("time",)
     list_filter = (linked_filter("entity_id", "execution"),)
     ordering = ("-time", "-id")
 
