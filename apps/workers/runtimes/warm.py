@@ -29,6 +29,7 @@ SCRIPT = Path(__file__).parent / "interpreter" / "attune_template.py"
 RUNS_PER_TEMPLATE = 1000
 MAX_TEMPLATES = 8  # each keeps about 8 MB
 IDLE_SECONDS = 900
+RETRY_SECONDS = 60  # after one that could not be started
 START_SECONDS = 10.0  # the imports of a preload included; until then runs start the ordinary way
 ANSWER_SECONDS = 10.0
 MAX_MESSAGE_BYTES = 64 * 1024  # a longer task travels in a memory file
@@ -162,7 +163,7 @@ class Template:
     @property
     def spent(self) -> bool:
         """Whether it must be replaced."""
-        return self.starts >= RUNS_PER_TEMPLATE or self._socket.fileno() < 0 or self._process.poll() is not None
+        return self.starts >= RUNS_PER_TEMPLATE or self._socket.fileno() < 0
 
     def retire(self) -> None:
         """Let the forks that run finish, then end."""
@@ -191,40 +192,56 @@ class TemplatePool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._templates: OrderedDict[TemplateKey, Template] = OrderedDict()
+        self._gates: dict[TemplateKey, threading.Lock] = {}  # of those that are being started
         self._failed_at: dict[TemplateKey, float] = {}
 
     def get(self, key: TemplateKey) -> Template:
         """Return a template that serves this key, a new one if need be. Raises TemplateFailed."""
+        template, gate = self._present(key)
+        if template:
+            return template
+        with gate:  # others who need the same one wait; those who need another do not
+            template, _gate = self._present(key)
+            return template or self._start(key)
+
+    def _present(self, key: TemplateKey) -> tuple[Template | None, threading.Lock]:
         with self._lock:
             template = self._templates.get(key)
-            if template is None or template.spent:
-                template = self._replace(key, template)
-            self._templates.move_to_end(key)
-            template.used_at = time.monotonic()
-            return template
+            if template and not template.spent:
+                self._templates.move_to_end(key)
+                template.used_at = time.monotonic()
+                return template, threading.Lock()
+            if time.monotonic() < self._failed_at.get(key, -RETRY_SECONDS) + RETRY_SECONDS:
+                raise TemplateFailed("it could not be started before")
+            return None, self._gates.setdefault(key, threading.Lock())
 
-    def _replace(self, key: TemplateKey, former: Template | None) -> Template:
-        if former:
-            del self._templates[key]
-            former.retire()
-        if time.monotonic() < self._failed_at.get(key, 0.0) + IDLE_SECONDS:
-            raise TemplateFailed("it could not be started before")
+    def _start(self, key: TemplateKey) -> Template:
         try:
             template = Template(key)
         except TemplateFailed as error:
             logger.warning("No warm Python for %s: %s", key.argv[0], error)
-            self._failed_at = {key: time.monotonic()} | dict(list(self._failed_at.items())[-100:])
+            with self._lock:
+                self._failed_at = {key: time.monotonic(), **dict(list(self._failed_at.items())[:100])}
             raise
-        self._templates[key] = template
-        self._make_room()
+        with self._lock:
+            former = self._templates.pop(key, None)
+            self._templates[key] = template
+            self._gates.pop(key, None)
+            surplus = list(self._templates)[:-MAX_TEMPLATES]
+            retired = [former] if former else []
+            retired += [self._templates.pop(each) for each in surplus]
+        for each in retired:
+            each.retire()
         return template
 
-    def _make_room(self) -> None:
+    def close_idle(self) -> None:
+        """End the templates that nobody has asked for in a while."""
         long_ago = time.monotonic() - IDLE_SECONDS
-        for key, template in list(self._templates.items())[:-1]:
-            if len(self._templates) > MAX_TEMPLATES or template.used_at < long_ago:
-                del self._templates[key]
-                template.retire()
+        with self._lock:
+            idle = [key for key, template in self._templates.items() if template.used_at < long_ago]
+            retired = [self._templates.pop(key) for key in idle]
+        for each in retired:
+            each.retire()
 
     @property
     def pids(self) -> list[int]:
