@@ -23,6 +23,7 @@ from apps.executions.models import Execution
 from apps.executions.parameters import parameters_of
 from apps.executions.services import ExecutionRequest, request_execution
 from apps.identity.models import Identity
+from apps.workers.environment_names import check_env_vars
 
 LONGEST_SHOWN_DEFAULT = 60
 KINDS_AS_TEXT = {
@@ -173,8 +174,9 @@ class RunForm(forms.Form):
 
     def clean_env_vars(self) -> dict[str, str] | None:
         given: dict[str, Any] | None = self.cleaned_data["env_vars"]
-        if given and not all(isinstance(value, str) for value in given.values()):
-            raise ValidationError("The value of a variable must be text.")
+        problems = [f"{name} {problem}." for name, problem in check_env_vars(given or {}).items()]
+        if problems:
+            raise ValidationError(problems)
         return given
 
 

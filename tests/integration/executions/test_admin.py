@@ -101,7 +101,7 @@ def test_a_field_left_empty_is_not_given(console):
         (fields(host="a", tags="{}"), "tags must be a JSON list such as [1, 2]."),
         ({**fields(host="a"), "as_json": "[1]"}, "This must be a JSON object"),
         ({**fields(host="a"), "as_json": "{"}, "This is not JSON: "),
-        ({**fields(host="a"), "env_vars": '{"A": 1}'}, "The value of a variable must be text."),
+        ({**fields(host="a"), "env_vars": '{"A": 1}'}, "A must be a string."),
         ({**fields(host="a"), "priority": "101"}, "less than or equal to 100"),
         ({**fields(host="a", port="70000"), "validate": "on"}, "Invalid parameters for action"),
     ],

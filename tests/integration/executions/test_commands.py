@@ -93,6 +93,7 @@ def test_what_else_a_run_may_be_given():
          "at line 1, column 2."),
         (["web.deploy", "--params-json", "[]"], '--params-json must be a JSON object such as {"message": "hello"}.'),
         (["web.deploy", "--params-json", "@/nope"], "The file '/nope' cannot be read: No such file or directory."),
+        (["web.deploy", "--env", "LD_PRELOAD=/x"], "The environment variable 'LD_PRELOAD' is a reserved name."),
         (["web.deploy", "--as", "nobody"], "There is no identity 'nobody'."),
         (["web.deploy", "--check", "--params-json", '{"n": "x"}'], "Invalid parameters for action 'web.deploy': "),
     ],

@@ -18,6 +18,7 @@ from apps.executions.logs import Stream
 from apps.executions.models import Execution
 from apps.executions.services import ExecutionRequest, cancel_execution, request_execution
 from apps.identity.models import Identity
+from apps.workers.environment_names import check_env_vars
 
 
 class Command(ConsoleCommand):
@@ -151,7 +152,7 @@ def _request(options: Mapping[str, Any]) -> ExecutionRequest:
     return ExecutionRequest(
         action=action,
         parameters={**_from_json(options["params_json"]), **_from_words(options["params"], action)},
-        env_vars=dict(_pair(word, "--env") for word in options["env"]),
+        env_vars=_environment(options["env"]),
         executor=_identity(options["login"]),
         timeout_seconds=options["timeout"],
         priority=options["priority"],
@@ -182,6 +183,13 @@ def _pair(word: str, option: str) -> tuple[str, str]:
     if not separator or not name:
         raise Problem(f"{option} {word!r} is not of the form NAME=VALUE.")
     return name, text
+
+
+def _environment(words: Sequence[str]) -> dict[str, str]:
+    variables = dict(_pair(word, "--env") for word in words)
+    for name, problem in check_env_vars(variables).items():
+        raise Problem(f"The environment variable '{name}' {problem}.")
+    return variables
 
 
 def _from_words(words: Sequence[str], action: Action) -> dict[str, Any]:
