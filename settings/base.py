@@ -206,6 +206,9 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+# Celery would close the database connection before and after every task; the runner looks after its own: SQLite's
+# stays with the thread, PostgreSQL's goes back to the pool while a program runs.
+CELERY_DB_REUSE_MAX = 2**62
 CELERY_TASK_PUBLISH_RETRY = False  # the row is the queue: the sweep announces again
 # A publication that fails fails soon: the caller may be answering a request, and the sweep announces again. (Without
 # these Celery tries for 6 s; the consumer's own reconnect knows no end, whatever stands here.)
