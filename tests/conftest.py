@@ -39,6 +39,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name long values by their size: a name must be readable, and the same in every process of a run."""
+    if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 100):
+        return f"{type(val).__name__}-{len(val)}"
+    return None
+
+
 def _restore_built_in_rows(**_signal: Any) -> None:
     """A transactional test empties every table at its end, the rows of migrations too: put those back."""
     from apps.identity.models import Identity  # models cannot be imported before Django is set up
