@@ -12,9 +12,9 @@ from a2wsgi import WSGIMiddleware
 from attune.server import Application, Receive, Scope, Send
 from attune.wsgi import application as pages
 
-# Answers in parallel. Ours take a few milliseconds and share one interpreter lock; more threads would only queue
-# deeper, and each holds a database connection.
-THREADS = 8
+# Answers in parallel. Ours take milliseconds; what may take long (a slow download, `wait`) must not use them all up, and
+# each that is busy holds a database connection.
+THREADS = 24
 
 # Exact path -> native application.
 STREAMS: dict[str, Application] = {}

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from apps.executions import sweep
+from attune.housekeeping import Housekeeping
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        self._housekeeping = Housekeeping()
         self._thread = threading.Thread(target=self.run, name="scheduler", daemon=True)
 
     @property
@@ -53,6 +55,7 @@ class Scheduler:
             close_old_connections()
             sweep.sweep()
             due_seconds = sweep.next_due()
+            self._housekeeping.turn()
         except Exception:
             logger.exception("A round of the scheduler failed; the next one tries again")
         finally:

@@ -177,7 +177,7 @@ def database(url: str | None) -> dict[str, Any]:
     config["CONN_MAX_AGE"] = 0  # the pool keeps connections, a running action holds none
     config["OPTIONS"] = {
         **config.get("OPTIONS", {}),
-        "pool": {"min_size": 2, "max_size": max(20, WORKER_SLOTS + 10), "timeout": 15},
+        "pool": {"min_size": 2, "max_size": WORKER_SLOTS + 34, "timeout": 15},
         # attune.origin tells the product's own writes from an operator's SQL (history rows with actor "sql").
         # A process that is stopped in mid-transaction must not hold its locks for ever.
         "options": (

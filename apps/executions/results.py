@@ -16,4 +16,5 @@ def store_result(execution: Execution, result: dict[str, Any]) -> dict[str, Any]
     size = len(json.dumps(result, separators=(",", ":"), ensure_ascii=False).encode())
     if size <= LARGEST_IN_ROW_BYTES:
         return {"result": result, "result_size_bytes": size}
-    return {"result": store_large_result(execution, result), "result_size_bytes": size}
+    short = store_large_result(execution, result)
+    return {"result": short, "result_size_bytes": size, "result_artifact": execution.result_artifact_id}

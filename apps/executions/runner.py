@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.core import clock, sql
+from apps.executions.artifacts import record_allocated_sizes
 from apps.executions.cancelling import cancelled_result
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.jobs import job_of
@@ -179,6 +180,8 @@ def record(execution: Execution, report: JobReport, agent: WorkerAgent) -> bool:
     if not ended and not _record_cancelled(execution, report, actor):
         return _is_recorded(execution)
     register_logs(execution, {"stdout": report.stdout_bytes, "stderr": report.stderr_bytes})
+    if execution.permission_set_refs:  # only a program with a token can have allocated files
+        record_allocated_sizes(execution.pk)
     repeat_after_end(execution)
     dispatch_on_commit()
     return True

@@ -16,7 +16,7 @@ from apps.executions.signals import execution_changed
 from apps.executions.states import TERMINAL
 
 # A part of the threads that answer requests; whoever comes when they are taken gets the answer of the moment.
-MOST_WAITERS = 4
+MOST_WAITERS = 12
 LONGEST_SECONDS = 60
 _FIRST_LOOK_SECONDS = 0.2
 _LOOK_SECONDS = 0.5
