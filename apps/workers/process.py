@@ -1,27 +1,26 @@
 """Start a program, feed it, keep what it prints, end it: the only place that does (execution.md section 9)."""
 
 import errno
-import logging
 import os
 import select
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from apps.workers.capture import Capture, OutputFilter
+from apps.workers.capture import Capture
+from apps.workers.commands import CannotStart, Command, Ended, Started, Starter
 from apps.workers.control import RunControl
-from apps.workers.limits import Limits, limited_argv
+from apps.workers.limits import limited_argv
 from apps.workers.orphans import protect, starting
 from apps.workers.run_marks import RunMark
 
 if TYPE_CHECKING:
     from apps.workers.runner_services import RunnerServices
 
-logger = logging.getLogger(__name__)
+__all__ = ["CannotStart", "Command", "Ended", "Started", "Starter", "run", "spawn"]
 
 UMASK = 0o027
 READ_BYTES = 64 * 1024
@@ -30,70 +29,14 @@ LINGER_SECONDS = 1.0  # how long output is read after the main process has ended
 WATCH_SECONDS = 0.1  # how often the number of processes is looked at when it is limited
 
 
-class CannotStart(Exception):
-    """The program could not be started."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """What to run. Environment and directory are given, never inherited; ``marks`` are entries of the environment
-    that no other run has, by which processes that left the group are recognised."""
-
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
-    directory: str
-    stdin: bytes = b""
-    timeout_seconds: float
-    kill_grace_seconds: float = 5.0
-    stdout_path: str | os.PathLike[str] | None = None  # None: only the beginning is kept, in memory
-    stderr_path: str | os.PathLike[str] | None = None
-    stdout_limit: int = 10 * 1024 * 1024
-    stderr_limit: int = 10 * 1024 * 1024
-    output_filter: Callable[[], OutputFilter] | None = None
-    limits: Limits = field(default_factory=Limits)
-    marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a process ended and what it printed."""
-
-    returncode: int  # negative: the number of the signal that ended it
-    seconds: float
-    reason: str | None  # why it was stopped, see RunControl.reason
-    cpu_seconds: float
-    stdout: Capture
-    stderr: Capture
-    wait_error: str = ""
-    stdin_error: str = ""
-    limit_hit: str = ""  # the limit it was stopped for
-
-
-class Started(Protocol):
-    """A process that runs, as a child of ours or of a template."""
-
-    @property
-    def pid(self) -> int: ...
-
-    def reap(self) -> tuple[int, float]:
-        """Return exit code and CPU seconds of the ended process and release its number. Raises OSError."""
-        ...
-
-
-class Starter(Protocol):
-    """Starts a command with three descriptors as its standard streams. Raises CannotStart."""
-
-    def __call__(self, command: Command, descriptors: tuple[int, int, int]) -> Started: ...
-
-
 class _Waker(threading.local):
     """A descriptor by which a thread is woken from its loop; one per thread, for one run after the other."""
 
     def __init__(self) -> None:
         self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def __del__(self) -> None:
-        os.close(self.descriptor)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self.descriptor)
 
     def clear(self) -> None:
         """Forget that somebody called."""
