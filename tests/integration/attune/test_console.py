@@ -47,6 +47,11 @@ def console():
     return client
 
 
+def number_of(made):
+    """How many queries were made, without the database's clock, which is asked once a minute."""
+    return len([query for query in made.captured_queries if "clock_timestamp" not in query["sql"]])
+
+
 def fill(number):
     """Make one more row of every table."""
     pack = make_pack(
@@ -104,11 +109,9 @@ def test_every_list_and_page_shows_text_and_no_secret(console, model):
 @pytest.mark.parametrize("model", MODELS, ids=NAMES)
 def test_every_list_makes_as_many_queries_for_three_rows_as_for_one(console, model):
     def queries():
-        with CaptureQueriesContext(
-            connection,
-        ) as made:
+        with CaptureQueriesContext(connection) as made:
             assert console.get(list_of(model)).status_code == 200
-        return len(made)
+        return number_of(made)
 
     fill(0)
     console.get(list_of(model))  # what is read once and kept
@@ -157,7 +160,7 @@ def test_overview_makes_the_same_queries_for_many_rows(console):
     def queries():
         with CaptureQueriesContext(connection) as made:
             console.get("/admin/")
-        return len(made)
+        return number_of(made)
 
     fill(0)
     console.get("/admin/")
