@@ -176,6 +176,7 @@ def _run_steps(plan: Plan, directory: Path, log: Path, tools: Tools) -> str:
             error = _run_step(plan, argv, whole, tools, ends_at - time.monotonic())
             if error:
                 whole.write(f"{error}\n".encode())
+                whole.flush()
                 return _last_lines(log)
     return ""
 
