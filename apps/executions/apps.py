@@ -26,6 +26,7 @@ class ExecutionsConfig(AppConfig):
         signals.lease_over.connect(receivers.on_lease_over, dispatch_uid="executions.lease_over")
         signals.worker_draining.connect(receivers.on_worker_draining, dispatch_uid="executions.draining")
         signals.worker_available.connect(receivers.on_worker_available, dispatch_uid="executions.available")
+        signals.environment_built.connect(receivers.on_environment_built, dispatch_uid="executions.built")
         signals.lease_renewed.connect(receivers.on_lease_renewed, dispatch_uid="executions.renewed")
         execution_standing.register(visibility.standing_of)
         load.register_load_counter(worker_load.count_by_worker)

@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
 
+from apps.executions.build_logs import keep_build_log
 from apps.executions.dispatch import dispatch_on_commit, dispatch_waiting
 from apps.executions.models import Execution
 from apps.executions.settling import settle, settle_worker, take_back_unclaimed
 from apps.executions.states import Status
+from apps.packs.models import Pack
 from apps.workers.agent import current_agent
-from apps.workers.models import Worker, WorkerLease
+from apps.workers.models import Runtime, Worker, WorkerLease
 from apps.workers.runs import StopReason
 
 logger = logging.getLogger(__name__)
@@ -20,6 +23,13 @@ logger = logging.getLogger(__name__)
 def on_lease_over(*, worker: Worker, reason: str, **_signal: Any) -> None:
     """Settle what the worker had, in the transaction that ends its lease."""
     settle_worker(worker, reason=reason)
+
+
+def on_environment_built(
+    *, pack: Pack, runtime: Runtime, version: str, log: Path, succeeded: bool, **_signal: Any
+) -> None:
+    """Keep the log of the build."""
+    keep_build_log(pack=pack, runtime=runtime, version=version, log=log, succeeded=succeeded)
 
 
 def on_worker_draining(*, worker: Worker, **_signal: Any) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from apps.executions.artifacts import open_version
+from apps.executions.models import Artifact
 from apps.packs.services import load_core_pack
 from apps.workers import environments
 from apps.workers.environments import build
@@ -272,6 +274,23 @@ def test_news_of_a_build(pack, runtime):
         environment_built.disconnect(listen)
 
     assert told == [("lab", "lab.tool", "", "tool.log", False)]
+
+
+def test_log_of_each_build_is_kept_as_an_artifact(pack, runtime):
+    needs(pack, "echo it does not work; exit 1")
+    environments.ready_environment(pack, runtime, None)
+    needs(pack, "echo it works")
+    environments.ready_environment(pack, runtime, None)
+
+    artifact = Artifact.objects.get()
+    assert (artifact.ref, artifact.scope, artifact.owner) == ("pack.lab.tool.build.log", "pack", "lab")
+    assert (artifact.type, artifact.visibility) == ("file_text", "private")
+    kept = []
+    for version in artifact.versions.order_by("version"):
+        file, _size = open_version(version)
+        with file:
+            kept.append((version.meta["succeeded"], b"it works" in file.read()))
+    assert kept == [(False, False), (True, True)]
 
 
 def test_environments_of_a_deleted_pack_are_removed(pack, runtime, tmp_path):
