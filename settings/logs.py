@@ -81,6 +81,8 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
             # Django's own configuration gives them handlers; ours is the root's.
             "django": {"handlers": [], "propagate": True},
             "django.server": {"handlers": [], "propagate": True},
+            # Each refused request (401, 404, 405) would be a warning; only our own faults are news.
+            "django.request": {"level": "ERROR"},
             # Chatty at "info" about each request, task and connection; their warnings stay.
             **{name: {"level": _at_least_warning(level)} for name in ("celery", "kombu", "uvicorn", "psycopg.pool")},
         },

@@ -53,7 +53,7 @@ def test_first_start_shows_where_things_are_and_works(
     assert f"Admin   {product.url}/admin/" in output
     assert ADMIN["password"] not in output
     with product.client() as client:
-        workers = client.get("/api/v1/workers").json()["data"]
+        workers = wait_until(lambda: client.get("/api/v1/workers").json()["data"], what="a worker")
         body = {"action_ref": "core.echo", "parameters": {"message": "hello, world"}}
         execution = client.post("/api/v1/executions/execute", json=body).json()["data"]["id"]
 
