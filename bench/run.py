@@ -114,10 +114,10 @@ def main() -> int:
     if options.stack != "sqlite":
         try:
             with ExitStack() as stack:
-                services = stack.enter_context(running_services())
+                services = stack.enter_context(running_services(durable=True))
                 engine = measure("engine.py", services, *extra)
             with ExitStack() as stack:
-                services = stack.enter_context(running_services())
+                services = stack.enter_context(running_services(durable=True))
                 server = measure("server.py", services)
         except ServicesMissing as missing:
             print(f"\nPostgreSQL + Redis was not measured: {missing}")

@@ -24,7 +24,9 @@ class Outages:
             os.chown(self._data, self._account.pw_uid, self._account.pw_gid)
         self._redis_port, self._postgresql_port = services.free_port(), services.free_port()
         self._redis = self._new_redis()
-        self._postgresql = services._start_postgresql(self._binaries, self._data, self._postgresql_port, self._account)
+        self._postgresql = services._start_postgresql(
+            self._binaries, self._data, self._postgresql_port, self._account, durable=True
+        )
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -58,8 +58,12 @@ def _which(name: str) -> str | None:
 
 
 @contextmanager
-def running_services() -> Iterator[Mapping[str, str]]:
-    """Start both; yield the environment that points to them. Raises ServicesMissing, ServiceFailed."""
+def running_services(*, durable: bool = False) -> Iterator[Mapping[str, str]]:
+    """
+    Start both; yield the environment that points to them. Raises ServicesMissing, ServiceFailed.
+
+    ``durable``: PostgreSQL commits as it does in production, for timings.
+    """
     binaries = find_binaries()
     account = _account()
     # Short: the path of PostgreSQL's socket must fit into 107 bytes.
@@ -73,7 +77,7 @@ def running_services() -> Iterator[Mapping[str, str]]:
             os.chown(data, account.pw_uid, account.pw_gid)
         postgresql_port, redis_port = free_port(), free_port()
         processes.append(_start_redis(binaries, data, redis_port, account))
-        processes.append(_start_postgresql(binaries, data, postgresql_port, account))
+        processes.append(_start_postgresql(binaries, data, postgresql_port, account, durable=durable))
         yield {
             "DATABASE_URL": f"postgres://attune@127.0.0.1:{postgresql_port}/attune",
             "CELERY_BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
@@ -131,7 +135,7 @@ def _start_redis(
 
 
 def _start_postgresql(
-    binaries: Binaries, data: Path, port: int, account: pwd.struct_passwd | None
+    binaries: Binaries, data: Path, port: int, account: pwd.struct_passwd | None, *, durable: bool = False
 ) -> subprocess.Popen[bytes]:
     log = data.parent / "postgresql.log"
     cluster = data / "postgresql"
@@ -148,11 +152,10 @@ def _start_postgresql(
         "port": str(port),
         "unix_socket_directories": str(data),
         "max_connections": "200",
-        "fsync": "off",  # nobody needs these data after a power cut
-        "full_page_writes": "off",
-        "synchronous_commit": "off",
         "shared_buffers": "64MB",
     }
+    if not durable:  # nobody needs these data after a power cut
+        options |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
     argv = [binaries.postgres, "-D", str(cluster)]
     for name, value in options.items():
         argv += ["-c", f"{name}={value}"]

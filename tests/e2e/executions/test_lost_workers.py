@@ -107,11 +107,20 @@ def cluster(processes: Processes, outages: Outages, tmp_path: Path) -> Iterator[
     started = Cluster(processes, outages, tmp_path)
     yield started
     started.client.close()
+    assert started.up.alive, started.up.output()
 
 
 def finished_twice(ledger: Path) -> list[str]:
     counts = collections.Counter(ledger.read_text().split())
     return [line for line, count in counts.items() if count > 1]
+
+
+def is_alive(pid: str) -> bool:
+    """A killed process stays a zombie for as long as its parent stands still."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def works_into(ledger: Path) -> str:
@@ -152,8 +161,7 @@ def test_worker_that_stood_still_for_three_leases_writes_nothing(cluster: Cluste
     time.sleep(3 * LEASE_SECONDS)  # the time itself is what is tested
     settled = {row["id"]: row for row in cluster.rows() if row["id"] in stopped}
     assert {row["status"] for row in settled.values()} == {"abandoned"}
-    alive = [pid for pid in pids.read_text().split() if Path(f"/proc/{pid}").exists()]
-    assert len(alive) == 4  # those of the other worker
+    assert len([pid for pid in pids.read_text().split() if is_alive(pid)]) == 4  # those of the other worker
 
     cluster.victim.thaw()
     cluster.wait_for_worker("victim", "active")
@@ -214,8 +222,11 @@ def test_second_process_of_a_name_waits_and_takes_over(cluster: Cluster) -> None
     cluster.victim.send(signal.SIGKILL)
     cluster.start_victim()
 
-    settled = {row["status"] for row in cluster.rows() if row["id"] in runs}
-    assert settled == {"abandoned"}
+    def settled() -> bool:
+        return {row["status"] for row in cluster.rows() if row["id"] in runs} == {"abandoned"}
+
+    wait_until(settled, timeout_seconds=20, what="the take-over")
+    cluster.wait_for_worker("victim", "active")
     for row in cluster.rows():
         if row["status"] not in TERMINAL:
             cluster.client.post(f"/api/v1/executions/{row['id']}/cancel")
