@@ -178,6 +178,12 @@ def database(url: str | None) -> dict[str, Any]:
     config["OPTIONS"] = {
         **config.get("OPTIONS", {}),
         "pool": {"min_size": 2, "max_size": WORKER_SLOTS + 34, "timeout": 15},
+        # A server that vanishes without a word is noticed within 15 s; a lease is lost meanwhile, a worker is not.
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15000,
         # attune.origin tells the product's own writes from an operator's SQL (history rows with actor "sql").
         # A process that is stopped in mid-transaction must not hold its locks for ever.
         "options": (

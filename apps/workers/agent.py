@@ -86,9 +86,20 @@ class WorkerAgent:
         return self._held().generation
 
     def lease_valid(self) -> bool:
-        """Return True while this process may write for its runs; by the clock, without a query."""
+        """
+        Return True while this process may write for its runs; by the clock, without a query.
+
+        From the moment on at which what runs is to be stopped nothing is written for it any more, whichever thread
+        of a process that was suspended wakes first.
+        """
         held = self._lease
-        return held is not None and not self._over.is_set() and boottime() < held.ends_at
+        return held is not None and not self._over.is_set() and boottime() < self._stop_at(held)
+
+    def _stop_at(self, held: Lease) -> float:
+        return held.ends_at - self.times.stop_margin
+
+    def _kill_at(self, held: Lease) -> float:
+        return held.ends_at - self.times.kill_margin
 
     def offers(self) -> dict[str, Any]:
         """Return the worker's capabilities as last registered."""
@@ -202,6 +213,9 @@ class WorkerAgent:
         if self._over.is_set():
             self._take_anew()
             return self.times.heartbeat
+        if not self.lease_valid():  # too late: what ran is being stopped, and may be dead already
+            self._lose_by_clock()
+            return 0.0
         found, renewed = lease.renew(self._held(), self.times)
         if self._ended.is_set():
             return self.times.heartbeat
@@ -255,7 +269,7 @@ class WorkerAgent:
     def _tell_guard(self) -> None:
         guard = self.services.guard
         if guard is not None:
-            guard.lease(self._held().ends_at - self.times.kill_margin)
+            guard.lease(self._kill_at(self._held()))
 
     # --- The watching thread --------------------------------------------------------------------------------------
 
@@ -263,13 +277,20 @@ class WorkerAgent:
         """Stop what runs when the lease is about to end without having been renewed."""
         while not self._ended.is_set():
             held, now = self._held(), boottime()
-            stop_at, kill_at = held.ends_at - self.times.stop_margin, held.ends_at - self.times.kill_margin
-            if not self._over.is_set() and now >= stop_at:
-                self._lose(kill=now >= kill_at)
-            elif self._over.is_set() and now >= kill_at:
-                self.runs.kill_all()
-            due = stop_at if not self._over.is_set() else kill_at
+            if self._over.is_set():
+                due = self._kill_at(held)
+                if now >= due:
+                    self.runs.kill_all()
+                    due = now + _LONGEST_LOOK_SECONDS
+            else:
+                due = self._stop_at(held)
+                if now >= due:
+                    self._lose_by_clock()
+                    continue
             self._ended.wait(min(max(due - now, 0.02), _LONGEST_LOOK_SECONDS))
+
+    def _lose_by_clock(self) -> None:
+        self._lose(kill=boottime() >= self._kill_at(self._held()))
 
     def _lose(self, *, kill: bool) -> None:
         """From now on nothing is written under the lease in hand, and what runs is stopped."""
