@@ -1,7 +1,7 @@
 """
 The worker's part in a Celery worker: register before anything is consumed, stop in good order.
 
-The step stands in ``app.steps["worker"]``. In a ``celery worker`` process it also answers SIGTERM and SIGINT: the
+The step stands in ``app.steps["worker"]``. In a ``celery worker`` process it also answers SIGTERM, SIGINT and SIGQUIT: the
 consumer goes on listening for cancels while what runs may finish, and only then does Celery shut down.
 """
 
@@ -54,7 +54,7 @@ class AgentStep(bootsteps.StartStopStep):
             services=RunnerServices(), name=self._name, slots=parent.concurrency, on_lost_name=self._end
         )
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
                 signal.signal(number, self._on_signal)
         try:
             self._agent.start(called_off=self._called_off.is_set)
@@ -75,12 +75,13 @@ class AgentStep(bootsteps.StartStopStep):
         """End a start that still waits for the worker's name. Elsewhere it has no effect."""
         self._called_off.set()
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Begin to stop; the second signal, and SIGQUIT at once, skip the wait for what runs."""
         self._signals += 1
         self._called_off.set()
         if self._signals == 1:
             threading.Thread(target=self._stop_in_order, name="agent_stop", daemon=True).start()
-        elif self._agent is not None:
+        if (self._signals > 1 or number == signal.SIGQUIT) and self._agent is not None:
             self._agent.hurry()
 
     def _end(self) -> None:
