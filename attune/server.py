@@ -132,6 +132,7 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # whose forwarding headers count is ours to say (ATTUNE_TRUSTED_PROXIES)
                 lifespan="off",
                 timeout_graceful_shutdown=ANSWER_GRACE_SECONDS,
             )

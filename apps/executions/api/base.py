@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import QuerySet
 from rest_framework.response import Response
 
+from apps.core import sql
 from apps.core.api import query
 from apps.core.api.pagination import ExecutionPagination
 from apps.core.api.views import AttuneViewSet
@@ -52,7 +53,7 @@ class ExecutionViews(AttuneViewSet[Execution]):
     def existing(self) -> Execution:
         """Return the execution of the path, whoever asks. Raises ExecutionNotFound."""
         pk = query.path_id(self.kwargs["pk"])
-        execution = Execution.objects.filter(pk=pk).first()
+        execution = sql.get(Execution, "id = %s", [pk])
         if execution is None:
             raise ExecutionNotFound(pk)
         return execution

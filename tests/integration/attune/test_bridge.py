@@ -1,0 +1,139 @@
+"""Django behind ASGI: whole answers, streams, large bodies, clients that leave."""
+
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from attune.bridge import Bridge
+from attune.server import HttpServer, listen
+from tests.processes import wait_until
+
+Answer = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Whole(list[bytes]):
+    streaming = False
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], int]]:
+    started: list[HttpServer] = []
+
+    def start(application: Answer) -> int:
+        listener = listen("127.0.0.1", 0)
+        server = HttpServer(listener, Bridge(application, threads=2))
+        server.start()
+        started.append(server)
+        return int(listener.getsockname()[1])
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def ask(port: int, method: str = "GET", path: str = "/", body: Any = None, **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, content
+
+
+def test_whole_answer_and_what_the_application_is_told(serve: Callable[[Answer], int]) -> None:
+    told: dict[str, Any] = {}
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        told.update(environ)
+        start_response("201 Created", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+        return Whole([b"o", b"k"])
+
+    port = serve(application)
+    answer = ask(port, "POST", "/caf%C3%A9?x=%20", b"{}", **{"X-One": "1", "X_One": "evil", "Content-Type": "a/b"})
+
+    assert answer == (201, b"ok")
+    assert told["PATH_INFO"].encode("latin-1").decode() == "/café"
+    assert (told["QUERY_STRING"], told["HTTP_X_ONE"], told["CONTENT_TYPE"]) == ("x=%20", "1", "a/b")
+    assert (told["REQUEST_METHOD"], told["REMOTE_ADDR"], told["CONTENT_LENGTH"]) == ("POST", "127.0.0.1", "2")
+
+
+def test_stream_comes_piece_by_piece(serve: Callable[[Answer], int]) -> None:
+    go_on = threading.Event()
+
+    def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+
+        def pieces() -> Iterator[bytes]:
+            yield b"first "
+            assert go_on.wait(10)
+            yield b"second"
+
+        return pieces()
+
+    connection = http.client.HTTPConnection("127.0.0.1", serve(application), timeout=10)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    assert answer.read(6) == b"first "
+    go_on.set()
+    assert answer.read() == b"second"
+    connection.close()
+
+
+def test_large_body_is_read_by_the_application_not_before(serve: Callable[[Answer], int]) -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        length = 0
+        while piece := environ["wsgi.input"].read(65536):
+            length += len(piece)
+        start_response("200 OK", [])
+        return Whole([str(length).encode()])
+
+    assert ask(serve(application), "POST", "/", b"x" * 5_000_000) == (200, b"5000000")
+
+
+def test_client_that_leaves_ends_the_stream(serve: Callable[[Answer], int]) -> None:
+    ended = threading.Event()
+
+    def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+
+        def without_end() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield b"x" * 65536
+            finally:
+                ended.set()
+
+        return without_end()
+
+    port = serve(application)
+    for _ in range(3):  # more than there are threads
+        ended.clear()
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000)
+        client.close()
+        wait_until(ended.is_set, timeout_seconds=10, what="the end of the stream")
+
+
+def test_error_on_the_way_breaks_the_transfer(
+    serve: Callable[[Answer], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+
+        def fails() -> Iterator[bytes]:
+            yield b"begun"
+            raise ValueError("in the middle")
+
+        return fails()
+
+    connection = http.client.HTTPConnection("127.0.0.1", serve(application), timeout=10)
+    connection.request("GET", "/")
+    with pytest.raises(http.client.IncompleteRead):
+        connection.getresponse().read()
+    connection.close()
+    assert "in the middle" in caplog.text
