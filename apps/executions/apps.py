@@ -7,12 +7,13 @@ from django.db.models.signals import post_migrate
 def forget_rows(**_signal: Any) -> None:
     """Forget the ids this process remembers: the tables may have been emptied (``manage.py flush``)."""
     from apps.actions import cached  # models are ready only now
-    from apps.executions import demands, log_versions, offers
+    from apps.executions import demands, log_versions, offers, outages
 
     cached.forget_actions()
     offers.forget_offers()
     demands.forget_demands()
     log_versions.forget_artifacts()
+    outages.forget_absences()
 
 
 class ExecutionsConfig(AppConfig):

@@ -12,18 +12,19 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.utils import timezone
 
 from apps.core import clock, sql
 from apps.executions.demands import load_demands
 from apps.executions.doorbell import ring
 from apps.executions.models import Demand, Execution, ExecutionHistory
 from apps.executions.offers import read_offers
+from apps.executions.outages import end_absence, outlasts_grace
 from apps.executions.publication import can_publish, publish
 from apps.executions.signals import execution_changed
 from apps.executions.states import Status
@@ -155,6 +156,11 @@ def _make_pass(waiting: list[int]) -> Pass:
             heads += _lock_heads(demand.pk, min(free, MOST_IN_A_PASS))
         elif not fitting[demand.pk] and _is_unschedulable(offers, rejections):
             made.look_again |= _fail_unschedulable(demand, offers, rejections)
+        elif not fitting[demand.pk] and "draining" not in rejections and outlasts_grace(demand.pk):
+            grace = timedelta(seconds=settings.UNSCHEDULABLE_GRACE_SECONDS or 0)
+            made.look_again |= _fail_unschedulable(demand, offers, rejections, waiting_before=clock.now() - grace)
+        if fitting[demand.pk] or "draining" in rejections:
+            end_absence(demand.pk)
     if heads:
         _hand_over(heads, fitting, demands, taken, made)
     return made
@@ -253,17 +259,28 @@ def _two_steps(head: Head, offer: Offer, now: datetime) -> tuple[dict[str, Any],
 
 def _is_unschedulable(offers: list[Offer], rejections: list[str | None]) -> bool:
     """An outage of workers fails nothing: only when some are there, and none that is known could ever run it."""
-    return any(offer.is_active and offer.lease_valid for offer in offers) and all(why in NEVER for why in rejections)
+    for_actions = [offer for offer, why in zip(offers, rejections, strict=True) if why != "role"]
+    return any(offer.is_active and offer.lease_valid for offer in for_actions) and all(
+        why in NEVER for why in rejections
+    )
 
 
-def _fail_unschedulable(demand: Demand, offers: list[Offer], rejections: list[str | None]) -> bool:
-    """Fail the heads of a demand that nobody can ever meet; return True when there may be more of them."""
+def _fail_unschedulable(
+    demand: Demand, offers: list[Offer], rejections: list[str | None], *, waiting_before: datetime | None = None
+) -> bool:
+    """
+    Fail the heads of a demand that nobody meets; return True when there may be more of them.
+
+    With ``waiting_before`` only those that have been in line since then.
+    """
     message = unmet_demand(demand, offers, rejections)
     rows = (
         Execution.objects.select_for_update(skip_locked=True, no_key=True)
         .filter(status=Status.REQUESTED, held=False, demand=demand.pk)
         .order_by("-priority", "created", "id")
     )
+    if waiting_before is not None:
+        rows = rows.filter(updated__lte=waiting_before)
     failed = list(rows[:MOST_IN_A_PASS])
     for execution in failed:
         result = {
@@ -271,7 +288,7 @@ def _fail_unschedulable(demand: Demand, offers: list[Offer], rejections: list[st
             "message": message,
             "action_ref": execution.action_ref,
             "failed_by": "execution_scheduler",
-            "failed_at": timezone.now().isoformat().replace("+00:00", "Z"),
+            "failed_at": clock.now().isoformat().replace("+00:00", "Z"),
             "succeeded": False,
         }
         step = Step(source=Status.REQUESTED, target=Status.FAILED, actor="dispatch", reason=message)
@@ -291,9 +308,12 @@ def unmet_demand(demand: Demand, offers: list[Offer], rejections: list[str | Non
         "selector": f"no worker has the labels {wanted['selector']}",
         "taint": "every worker has a taint that is not tolerated",
         "affinity": "no worker meets the affinity",
+        "offline": "every worker that fits is offline",
+        "cordoned": "every worker that fits is cordoned",
     }
-    reasons = sorted({why for why in rejections if why is not None}, key=list(texts).index)
-    return "; ".join(texts[why] for why in reasons)
+    reasons = {why for why in rejections if why is not None}
+    told = reasons - NEVER or reasons  # where some would fit, the others' shortcomings are not why it fails
+    return "; ".join(text for why, text in texts.items() if why in told) or "no worker is registered"
 
 
 def dispatch_later() -> None:
