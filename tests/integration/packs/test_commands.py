@@ -37,13 +37,12 @@ def test_a_folder_becomes_a_pack_and_is_replaced_only_when_told_so(folder):
 
 def test_warnings_are_told(folder):
     (folder / "actions").mkdir()
-    (folder / "actions" / "broken.yaml").write_text("ref: [")
+    (folder / "actions" / "wrong.yaml").write_text("name: wrong\nlabel: Wrong\nentry_point: true\n")
 
     out, err = run("pack_register", str(folder))
 
     assert out == "Pack demo 1.2.0 was registered.\n"
-    assert err.startswith("Warning: ")
-    assert "broken.yaml" in err
+    assert "Warning: actions/wrong.yaml:3: entry_point must be a text\n" in err
 
 
 def test_machines_get_json(folder):

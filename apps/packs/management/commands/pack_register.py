@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.core.commands import ConsoleCommand, Problem
+from apps.packs.components import Warning
 from apps.packs.registration import PackExists
 from apps.packs.services import register_pack
 
@@ -41,4 +42,10 @@ Examples:
         verb = "registered" if registration.created else "brought up to date"
         self.stdout.write(f"Pack {pack.ref} {pack.version} was {verb}.")
         for warning in warnings:
-            self.stderr.write(f"Warning: {warning}", style_func=str)
+            self.stderr.write(f"Warning: {in_words(warning)}", style_func=str)
+
+
+def in_words(warning: Warning) -> str:
+    """Return ``file:line: message``, as compilers do."""
+    place = warning["file"] if warning["line"] is None else f"{warning['file']}:{warning['line']}"
+    return f"{place}: {warning['message']}"
