@@ -43,9 +43,13 @@ def register_pack(
 
     Raises NoSuchFolder, InvalidManifest, PackExists. A component that cannot be used is left out with a warning.
     """
-    directory = Path(path).resolve()
-    if not directory.is_dir():
-        raise NoSuchFolder(f"There is no folder '{path}' on the server")
+    try:
+        directory = Path(path).resolve()
+        found = directory.is_dir()
+    except OSError:  # a name that is too long, a folder that may not be read
+        found = False
+    if not found:
+        raise NoSuchFolder(f"There is no folder '{str(path)[:200]}' on the server")
     folder = _read(directory)
     if folder.manifest.ref == CORE_REF:
         return _register_core_again(directory, force=force)
@@ -161,10 +165,11 @@ def _core_checksum() -> str:
 def _register_core_again(directory: Path, *, force: bool) -> Registration:
     if directory != Path(settings.CORE_PACK_DIR).resolve():
         raise CorePackIsBuiltIn
-    if not force:
+    known = Pack.objects.filter(ref=CORE_REF).exists()
+    if known and not force:
         raise PackExists(CORE_REF)
     pack = load_core_pack(force=True)
-    return Registration(pack=pack, warnings=pack.warnings, created=False)
+    return Registration(pack=pack, warnings=pack.warnings, created=not known)
 
 
 # --- Rows without files -----------------------------------------------------------------------------------------

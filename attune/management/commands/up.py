@@ -61,12 +61,7 @@ def welcome(address: str, administrator: Administrator | None) -> str:
         f"  Admin   {address}/admin/",
         "",
     ]
-    if administrator and administrator.password != settings.ADMIN_PASSWORD:
-        lines += [
-            f"Sign in as {administrator.login} with the password {administrator.password}",
-            "It is shown this once and kept nowhere.",
-            "",
-        ]
+    lines += first_password(administrator)
     lines += [
         "Try next, in another terminal:",
         f"  TOKEN=$(curl -s {address}/auth/login -H 'Content-Type: application/json' \\",
@@ -79,3 +74,14 @@ def welcome(address: str, administrator: Administrator | None) -> str:
         "Ctrl-C stops it.",
     ]
     return "\n".join(lines)
+
+
+def first_password(administrator: Administrator | None) -> list[str]:
+    """Return what is said when the administrator was made with a password nobody chose."""
+    if administrator is None or administrator.password == settings.ADMIN_PASSWORD:
+        return []
+    return [
+        f"Sign in as {administrator.login} with the password {administrator.password}",
+        "It is shown this once and kept nowhere.",
+        "",
+    ]
