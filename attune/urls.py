@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # What people type: the address alone, or without the last slash.
     path("", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
     path("admin", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
+    path("api/v1/", RedirectView.as_view(pattern_name="docs", http_method_names=["get", "head"])),
     path("login", RedirectView.as_view(url="/admin/login/", query_string=True, http_method_names=["get", "head"])),
 ]
 

@@ -232,6 +232,12 @@ def test_what_people_type_leads_to_the_console(console, path):
     assert (answer.status_code, answer.redirect_chain[-1][0]) == (200, "/admin/")
 
 
+def test_root_of_the_api_leads_to_its_description(client):
+    answer = client.get("/api/v1/", follow=True)
+
+    assert (answer.status_code, answer.redirect_chain) == (200, [("/docs", 302)])
+
+
 def test_pages_allow_no_inline_script_and_no_frame(console):
     for path in ("/admin/login/", "/admin/", "/admin/executions/execution/"):
         policy = console.get(path).headers["Content-Security-Policy"]
