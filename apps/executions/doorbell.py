@@ -24,8 +24,16 @@ def socket_path() -> Path:
     return Path(settings.STATE_DIR) / "doorbell"
 
 
+_listens_here = False
+
+
 def ring() -> None:
-    """Ring the server of this state directory; nothing happens when none listens."""
+    """Ring the server of this state directory; nothing happens when none listens, or when it is this process."""
+    if not _listens_here:
+        _ring()
+
+
+def _ring() -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as bell:
         bell.sendto(b"", str(socket_path()))
 
@@ -50,6 +58,8 @@ class Doorbell:
             logger.info("No doorbell at %s (%s); commands wait for the next sweep", path, error)
             self._socket.close()
             return False
+        global _listens_here
+        _listens_here = True
         self._thread.start()
         return True
 
@@ -58,8 +68,10 @@ class Doorbell:
         if not self._thread.is_alive():
             return
         self._closed.set()
-        ring()
+        _ring()
         self._thread.join(timeout=5)
+        global _listens_here
+        _listens_here = False
         self._socket.close()
         with contextlib.suppress(OSError):
             os.unlink(socket_path())
