@@ -1,6 +1,5 @@
 """Make the job of a claimed execution: everything its run needs, as plain values."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from apps.actions.models import Action
 from apps.core.schemas import fill_defaults, secret_names
 from apps.executions.log_versions import log_directory
 from apps.executions.models import Execution
-from apps.executions.parameters import parameters_of, special_of
+from apps.executions.parameters import own_variables, parameters_of, special_of
 from apps.identity.tokens import mint_execution_token
 from apps.packs.models import Pack
 from apps.packs.services import pack_directory
@@ -62,7 +61,7 @@ def job_of(execution: Execution, agent: WorkerAgent) -> Job:
         timeout_seconds=timeout_seconds,
         limits=execution.limits or {},
         kill_grace_seconds=settings.KILL_GRACE_SECONDS,
-        env=_own_variables(execution, action),
+        env=own_variables(execution.config, execution.env_vars, action.param_schema)[0],
         context=special_of(execution.config, action.param_schema, "context"),
         attune_env=_product_variables(execution, action, timeout_seconds),
         preload=tuple(pack.preload or ()),
@@ -76,11 +75,6 @@ def _environment(pack: Pack, action: Action, spec: Any, pack_dir: Path | None) -
     if spec is None or action.runtime is None or pack_dir is None:
         return None
     return ready_environment(pack, action.runtime, spec.version)
-
-
-def _own_variables(execution: Execution, action: Action) -> Mapping[str, str]:
-    from_config = special_of(execution.config, action.param_schema, "env")
-    return {**from_config, **(execution.env_vars or {})}
 
 
 def _product_variables(execution: Execution, action: Action, timeout_seconds: int) -> dict[str, str]:

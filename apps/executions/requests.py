@@ -17,7 +17,7 @@ from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.errors import ParentFinished
 from apps.executions.models import Execution
-from apps.executions.parameters import parameters_of
+from apps.executions.parameters import left_out_text, parameters_of
 from apps.executions.states import TERMINAL, Status
 from apps.executions.transitions import Step, announce, record_created, transition
 from apps.identity.models import SYSTEM_LOGIN, Identity
@@ -117,7 +117,8 @@ def store(execution: Execution, *, action: Action | None, actor: str, reason: st
     elif not execution.held:
         execution.demand_id = demand_id(requirements_of(action, execution))
     _insert(execution)
-    record_created(execution, actor=actor, reason=reason)
+    left_out = left_out_text(execution.config, execution.env_vars, action.param_schema if action is not None else None)
+    record_created(execution, actor=actor, reason="; ".join(filter(None, (reason, left_out))) or None)
     announce(execution, Status.REQUESTED)
     if execution.depth > DEEPEST:
         _too_deep(execution)
