@@ -29,14 +29,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what touches database or broker, and leave out what belongs to the other stack."""
     kept, left_out = [], []
     for item in items:
-        in_unit = (TESTS / "unit") in item.path.parents
-        if not in_unit or item.get_closest_marker("django_db"):
+        if _touches_stack(item):
             item.add_marker("stack")
         other = "sqlite" if ON_POSTGRESQL else "postgresql"
         (left_out if item.get_closest_marker(other) else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def _touches_stack(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    whole_product = (TESTS / "e2e") in item.path.parents or item.get_closest_marker("postgresql")
+    return bool(whole_product or item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db"})
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
