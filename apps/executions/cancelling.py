@@ -1,6 +1,5 @@
 """Stop executions: cancel, and force-close for what nothing else can end (execution.md section 15)."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,14 +15,7 @@ from apps.identity.models import Identity
 from apps.workers.remote_control import tell_worker
 from apps.workers.runs import StopReason
 
-CANCELLED_TEXT = "Execution cancelled by user"
 NOT_STARTED = {"error": "Cancelled by user before execution started", "succeeded": False, "cancelled": True}
-
-
-def cancelled_result(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the result of a cancelled run, from what its process left (execution.md section 11)."""
-    kept = {key: value for key, value in report.items() if key not in ("data", "queue_ack", "signal")}
-    return {**kept, "succeeded": False, "cancelled": True, "error": CANCELLED_TEXT}
 
 
 @transaction.atomic
@@ -68,13 +60,18 @@ def _cancel(execution: Execution, *, actor: str, by: Identity | None, reason: st
 
 
 def _cancel_children(execution: Execution, *, actor: str, by: Identity | None) -> None:
-    """What a program started with its execution token ends with it; tasks of a workflow follow its own policy."""
+    """
+    What a program started with its execution token ends with it; tasks of a workflow follow its own policy.
+
+    It looks until there is nothing new: a child that ended while its row was waited for may have left a retry.
+    """
     children = Execution.objects.select_for_update(no_key=True).filter(
-        parent=execution.pk, status__in=UNFINISHED, workflow_task__isnull=True
+        parent=execution.pk, status__in=UNFINISHED - {Status.CANCELING}, workflow_task__isnull=True
     )
-    for child in children.order_by("pk"):
-        _cancel(child, actor=actor, by=by, reason=f"parent {execution.pk}")
-        _cancel_children(child, actor=actor, by=by)
+    while found := list(children.order_by("created", "id")):
+        for child in found:
+            _cancel(child, actor=actor, by=by, reason=f"parent {execution.pk}")
+            _cancel_children(child, actor=actor, by=by)
 
 
 @transaction.atomic

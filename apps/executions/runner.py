@@ -15,7 +15,6 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.core import clock, sql
 from apps.executions.artifacts import record_allocated_sizes
-from apps.executions.cancelling import cancelled_result
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.jobs import job_of
 from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
@@ -28,6 +27,7 @@ from apps.workers.agent import WorkerAgent
 from apps.workers.job_spec import JobReport
 from apps.workers.jobs import RunControl, run_job
 from apps.workers.models import WorkerLease
+from apps.workers.results import as_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -151,9 +151,11 @@ def _claim_nothing(execution_id: int, epoch: int, agent: WorkerAgent) -> bool:
             return True
         case Status.CANCELING:
             step = Step(source=Status.CANCELING, target=Status.CANCELLED, actor=actor, epoch=epoch)
-            transition(execution, step, result=cancelled_result({}), succeeded=False)
+            transition(execution, step, result=as_cancelled({}), succeeded=False)
+            dispatch_on_commit()
         case Status.SCHEDULED if execution.expires_at is not None and execution.expires_at <= clock.now():
             expire(execution, actor=actor)
+            dispatch_on_commit()
         case _:
             logger.info("Execution %s is %s; there is nothing to claim", execution_id, execution.status)
     return False
@@ -178,7 +180,9 @@ def record(execution: Execution, report: JobReport, agent: WorkerAgent) -> bool:
     step = Step(source=Status.RUNNING, target=target, actor=actor, epoch=execution.epoch)
     ended = target != Status.CANCELLED and transition(execution, step, **fields)
     if not ended and not _record_cancelled(execution, report, actor):
-        return _is_recorded(execution)
+        recorded = _is_recorded(execution)
+        transaction.set_rollback(True)  # a long result may have been stored already
+        return recorded
     register_logs(execution, {"stdout": report.stdout_bytes, "stderr": report.stderr_bytes})
     if execution.permission_set_refs:  # only a program with a token can have allocated files
         record_allocated_sizes(execution.pk)
@@ -189,7 +193,7 @@ def record(execution: Execution, report: JobReport, agent: WorkerAgent) -> bool:
 
 def _record_cancelled(execution: Execution, report: JobReport, actor: str) -> bool:
     step = Step(source=Status.CANCELING, target=Status.CANCELLED, actor=actor, epoch=execution.epoch)
-    return transition(execution, step, **_columns(execution, cancelled_result(report.result)))
+    return transition(execution, step, **_columns(execution, as_cancelled(report.result)))
 
 
 def _is_recorded(execution: Execution) -> bool:

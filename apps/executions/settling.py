@@ -6,7 +6,6 @@ from django.db import transaction
 
 from apps.actions.models import OnWorkerLost
 from apps.core import clock
-from apps.executions.cancelling import cancelled_result
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
 from apps.executions.models import Execution
@@ -14,6 +13,7 @@ from apps.executions.retries import repeat_after_loss
 from apps.executions.states import ON_A_WORKER, Status
 from apps.executions.transitions import Step, transition
 from apps.workers.models import Worker
+from apps.workers.results import as_cancelled
 
 LOST_TEXT = "Execution abandoned because its worker became unavailable while running"
 MOST_LOST_BEFORE_CLAIM = 3  # workers lost in a row before any of them claimed it
@@ -45,7 +45,7 @@ def _settle_one(worker: Worker | None, execution: Execution, *, reason: str) -> 
             return _back_in_line(execution, worker, reason=reason)
         case Status.CANCELING:
             step = _step(execution, Status.CANCELLED, reason)
-            return _end(execution, step, cancelled_result(keys_of_logs_on_disk(execution.pk)))
+            return _end(execution, step, as_cancelled(keys_of_logs_on_disk(execution.pk)))
         case Status.RUNNING:
             return _lost_while_running(execution, worker, reason=reason)
         case _:
