@@ -43,7 +43,7 @@ def delay_seconds(retry_count: int) -> float:
     return min(longest * random.uniform(1 - VARIATION, 1 + VARIATION), LONGEST_DELAY_SECONDS)  # no secret
 
 
-def repeat_after_end(execution: Execution) -> Execution | None:
+def repeat_after_end(execution: Execution, *, reason: str = "transient_error") -> Execution | None:
     """
     Make the retry the engine owes an execution that has just ended; None when it owes none.
 
@@ -52,23 +52,24 @@ def repeat_after_end(execution: Execution) -> Execution | None:
     """
     if execution.status not in (Status.FAILED, Status.TIMEOUT) or execution.workflow_task is not None:
         return None
-    if execution.retry_count >= (execution.max_retries or 0) or execution.started_at is None:
+    if execution.retry_count >= (execution.max_retries or 0):
         return None
-    retry_count = execution.retry_count + 1
-    not_before = clock.now() + timedelta(seconds=delay_seconds(retry_count))
-    attempt = next_attempt(execution, retry_count=retry_count, reason="transient_error", not_before=not_before)
+    attempt = _delayed_attempt(execution, reason=reason)
     return store(attempt, action=_action(execution), actor="sweep", reason="max_retries")
 
 
 def repeat_after_loss(execution: Execution, *, reason: str) -> Execution | None:
     """Make the attempt that follows a lost worker, unless this work has lost as many workers in a row as it may."""
-    lost_count = execution.lost_count + 1
-    if lost_count >= execution.max_lost_attempts:
+    if execution.lost_count >= execution.max_lost_attempts:
         return None
-    attempt = next_attempt(
-        execution, retry_count=execution.retry_count + 1, reason=reason, lost_count=lost_count, not_before=None
-    )
+    attempt = _delayed_attempt(execution, reason=reason, lost_count=execution.lost_count)
     return store(attempt, action=_action(execution), actor="sweep", reason=reason)
+
+
+def _delayed_attempt(execution: Execution, *, reason: str, **changes: Any) -> Execution:
+    retry_count = execution.retry_count + 1
+    not_before = clock.now() + timedelta(seconds=delay_seconds(retry_count))
+    return next_attempt(execution, retry_count=retry_count, reason=reason, not_before=not_before, **changes)
 
 
 def _action(execution: Execution) -> Action | None:

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from apps.actions.models import OnWorkerLost
 from apps.core import clock
+from apps.executions.artifacts import record_allocated_sizes
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
 from apps.executions.models import Execution
@@ -16,6 +17,7 @@ from apps.workers.models import Worker
 from apps.workers.results import as_cancelled
 
 LOST_TEXT = "Execution abandoned because its worker became unavailable while running"
+NEVER_CLAIMED_TEXT = "Execution abandoned because {} workers in a row were lost before one claimed it"
 MOST_LOST_BEFORE_CLAIM = 3  # workers lost in a row before any of them claimed it
 
 
@@ -55,12 +57,8 @@ def _settle_one(worker: Worker | None, execution: Execution, *, reason: str) -> 
 def _back_in_line(execution: Execution, worker: Worker | None, *, reason: str) -> bool:
     lost_count = execution.lost_count + 1
     if lost_count >= MOST_LOST_BEFORE_CLAIM:
-        return _end(
-            execution,
-            _step(execution, Status.ABANDONED, reason),
-            lost_result(execution, worker),
-            lost_count=lost_count,
-        )
+        result = {**lost_result(execution, worker), "error": NEVER_CLAIMED_TEXT.format(lost_count)}
+        return _end(execution, _step(execution, Status.ABANDONED, reason), result, lost_count=lost_count)
     step = _step(execution, Status.REQUESTED, reason)
     return transition(execution, step, worker=None, scheduled_at=None, lost_count=lost_count)
 
@@ -68,7 +66,8 @@ def _back_in_line(execution: Execution, worker: Worker | None, *, reason: str) -
 def _lost_while_running(execution: Execution, worker: Worker | None, *, reason: str) -> bool:
     fails = execution.on_worker_lost == OnWorkerLost.FAIL
     result = lost_result(execution, worker, settled_by="failed_by" if fails else "abandoned_by")
-    if not _end(execution, _step(execution, Status.FAILED if fails else Status.ABANDONED, reason), result):
+    step = _step(execution, Status.FAILED if fails else Status.ABANDONED, reason)
+    if not _end(execution, step, result, lost_count=execution.lost_count + 1):
         return False
     if execution.on_worker_lost == OnWorkerLost.RETRY:
         repeat_after_loss(execution, reason=reason)
@@ -79,6 +78,8 @@ def _end(execution: Execution, step: Step, result: dict[str, Any], **fields: Any
     if not transition(execution, step, result=result, succeeded=False, **fields):
         return False
     register_logs(execution)
+    if execution.permission_set_refs:  # only a program with a token can have allocated files
+        record_allocated_sizes(execution.pk)
     return True
 
 

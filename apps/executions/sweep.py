@@ -17,6 +17,7 @@ from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_waiting
 from apps.executions.models import Execution
 from apps.executions.publication import can_publish, publish
+from apps.executions.retries import repeat_after_end
 from apps.executions.runner import expire
 from apps.executions.settling import settle, settle_worker
 from apps.executions.states import ON_A_WORKER, Status
@@ -101,11 +102,12 @@ def settle_lost() -> int:
     busy = Execution.objects.filter(status__in=ON_A_WORKER, worker__isnull=False).order_by()
     for worker_id in list(lost_workers().filter(pk__in=busy.values("worker")).values_list("pk", flat=True)):
         with transaction.atomic():
-            lease = WorkerLease.objects.select_for_update(no_key=True).filter(worker=worker_id).first()
+            WorkerLease.objects.select_for_update(no_key=True).filter(worker=worker_id).first()
             worker = lost_workers().select_related("lease").filter(pk=worker_id).first()
             if worker is None:
                 continue  # it renewed, or was taken over, meanwhile
-            reason = "worker_heartbeat_stale" if lease is not None else "worker_unavailable"
+            silent = worker.status in (WorkerStatus.ACTIVE, WorkerStatus.BUSY) and worker.last_heartbeat is not None
+            reason = "worker_heartbeat_stale" if silent else "worker_unavailable"
             settled += settle_worker(worker, reason=reason)
     with transaction.atomic():
         orphaned = Execution.objects.filter(status__in=ON_A_WORKER, worker__isnull=True, workflow_def__isnull=True)
@@ -140,9 +142,9 @@ def fail_unclaimed() -> int:
     failed = 0
     for pk in list(late.order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE]):
         with transaction.atomic():
-            execution = Execution.objects.select_for_update(no_key=True).filter(pk=pk).first()
+            execution = late.select_for_update(no_key=True).filter(pk=pk).first()
             if execution is None:
-                continue
+                continue  # claimed or given back meanwhile
             age = (now - (execution.scheduled_at or execution.updated)).total_seconds()
             result = {
                 "error": f"Execution timeout: worker did not pick up task within {limit} seconds "
@@ -154,7 +156,9 @@ def fail_unclaimed() -> int:
                 "succeeded": False,
             }
             step = Step(source=Status.SCHEDULED, target=Status.FAILED, actor="sweep", reason="not picked up")
-            failed += transition(execution, step, result=result, succeeded=False)
+            if transition(execution, step, result=result, succeeded=False):
+                repeat_after_end(execution, reason="queue_timeout")
+                failed += 1
     return failed
 
 
