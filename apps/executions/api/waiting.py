@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection
 
-from apps.executions.models import Execution
+from apps.core import sql
 from apps.executions.signals import execution_changed
 from apps.executions.states import TERMINAL
 
@@ -54,10 +54,10 @@ def _wait(execution_id: int, event: threading.Event, deadline: float) -> None:
 
 
 def _has_finished(execution_id: int) -> bool:
-    status = Execution.objects.filter(pk=execution_id).values_list("status", flat=True).first()
+    found = sql.fetch("SELECT status FROM execution WHERE id = %s", [execution_id])
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()  # back to the pool: a request that waits holds none
-    return status is None or status in TERMINAL
+    return not found or found[0][0] in TERMINAL
 
 
 def wake_waiters(*, execution_id: int, status: str, **_signal: Any) -> None:
