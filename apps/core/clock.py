@@ -25,13 +25,17 @@ def now() -> datetime:
         return timezone.now()
     global _measured_at, _offset
     with _lock:
-        due = _measured_at is None or time.monotonic() - _measured_at > _REMEASURE_SECONDS
-        if due:
-            _measured_at = time.monotonic()
-    if due:
-        before = timezone.now()
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT clock_timestamp()")
-            (there,) = cursor.fetchone()
-        _offset = there - (before + (timezone.now() - before) / 2)
-    return timezone.now() + _offset
+        offset, measured_at = _offset, _measured_at
+    if measured_at is None or time.monotonic() - measured_at > _REMEASURE_SECONDS:
+        offset = _measured()
+        with _lock:  # only what was measured counts: a database that did not answer is asked again
+            _offset, _measured_at = offset, time.monotonic()
+    return timezone.now() + offset
+
+
+def _measured() -> timedelta:
+    before = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (there,) = cursor.fetchone()
+    return there - (before + (timezone.now() - before) / 2)  # type: ignore[no-any-return]  # of the driver

@@ -322,6 +322,7 @@ class WorkerAgent:
                 close_old_connections()
 
     def _after_renewal(self) -> None:
+        self.services.templates.close_idle()
         _send_robust(
             lease_renewed,
             worker_id=self.worker_id,

@@ -1,8 +1,10 @@
 """From what a process did to the result that is stored (execution.md sections 10-12). Pure, but for reading logs."""
 
+import errno
 import json
 import logging
 import math
+import os
 import re
 import signal
 from pathlib import Path
@@ -23,6 +25,7 @@ STOPPED_BEFORE_START = "Execution stopped before its process was started"
 INLINE_PYTHON = "inline-python"  # an output format of our own: the last line, whatever JSON it is
 NOTHING = object()  # no data; None is data
 
+_NOT_READ = os.strerror(errno.EPIPE)  # a program that ends well need not read its input
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _UNCAUGHT = re.compile(
     r'^(Traceback \(most recent call last\):|  File ".+", line \d+|run\(\) returned a value that is not JSON: .*)$',
@@ -154,7 +157,7 @@ def _error_of(ended: Ended, *, timeout_seconds: float, limits: Limits, inline_py
         return "Execution stopped: it no longer belongs to this worker"
     if ended.wait_error:
         return f"Process wait failed: {ended.wait_error}"
-    if ended.returncode == 0:
+    if ended.returncode == 0 and ended.stdin_error in ("", _NOT_READ):
         return ""
     limit = limit_hit(ended, limits)
     if limit:

@@ -1,5 +1,6 @@
 """The agent of a worker process, inside this one: registration, renewals, capabilities, stop."""
 
+import sys
 import threading
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from apps.workers.agent import NameTaken, WorkerAgent, current_agent
 from apps.workers.lease import Times
 from apps.workers.models import Runtime, Worker, WorkerHistory, WorkerLease
 from apps.workers.runner_services import RunnerServices
+from apps.workers.runtimes.warm import IDLE_SECONDS, TemplateKey
 from apps.workers.signals import lease_renewed, worker_available, worker_draining
 from tests.factories import make_pack
 from tests.processes import wait_until
@@ -114,6 +116,18 @@ def test_renewal_tells_what_runs_and_lets_it_be_stopped(start, hear):
 
     assert (told["worker_id"], told["holder"]) == (agent.worker_id, agent.holder)
     assert control.told == ["cancel"]
+
+
+def test_warm_interpreters_that_nobody_needs_end_with_a_renewal(start):
+    agent = start()
+    key = TemplateKey(argv=(sys.executable,), env=(), preload=(), stamp=())
+    template = agent.services.templates.get(key)
+    wait_until(renewed_since(WorkerLease.objects.get().renewed_at))
+    assert agent.services.templates.pids == [template.pid]
+
+    template.used_at -= IDLE_SECONDS + 1
+
+    wait_until(lambda: agent.services.templates.pids == [])
 
 
 def test_slow_receiver_holds_up_no_renewal(start):

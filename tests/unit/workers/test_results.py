@@ -156,6 +156,9 @@ def test_errors_have_an_order() -> None:
     assert error(ended(-9)) == "Command exited with code -1 (signal 9, SIGKILL)"
     assert error(ended(-9, stderr=b"e")) == "e"
     assert "error" not in result(ended(0, stderr=b"e", stdin_error="Broken pipe"))
+    assert error(ended(0, stdin_error="Input/output error")) == (
+        "Failed to write parameters to stdin: Input/output error"
+    )
 
 
 @pytest.mark.parametrize(
