@@ -11,8 +11,9 @@ import io
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from attune.server import Receive, Scope, Send
@@ -25,10 +26,36 @@ WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 # Of a request's body: read before a thread is taken. The rest of a larger one is pulled as the application reads it.
 READ_AHEAD_BYTES = 128 * 1024
+# A client that sends or reads slowly keeps a thread: it is waited for so long, and longer the more has passed.
+PATIENCE_SECONDS = 20.0
+SLOWEST_BYTES_PER_SECOND = 16 * 1024
 
 
 class Disconnected(OSError):
-    """The client is gone; nobody hears the rest of the answer."""
+    """The client is gone, or too slow for a thread to wait for it."""
+
+
+class _Patience:
+    """Lets a thread wait for its client, but not for ever: a few such clients would keep all threads."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._seconds_left = PATIENCE_SECONDS
+
+    def wait_for(self, step: Awaitable[Any]) -> Any:
+        """Run a step of the exchange in the loop and return what it gives. Raises Disconnected."""
+        began = time.monotonic()
+        result: Future[Any] = asyncio.run_coroutine_threadsafe(step, self._loop)  # type: ignore[arg-type]  # a coroutine
+        try:
+            return result.result(max(0.0, self._seconds_left))
+        except TimeoutError:
+            result.cancel()
+            raise Disconnected from None
+        finally:
+            self._seconds_left -= time.monotonic() - began
+
+    def reward(self, byte_count: int) -> None:
+        self._seconds_left = min(PATIENCE_SECONDS, self._seconds_left + byte_count / SLOWEST_BYTES_PER_SECOND)
 
 
 class Bridge:
@@ -71,6 +98,7 @@ class _Exchange:
 
     def __init__(self, application: WSGIApplication, environ: Environ, send: Send, loop: Any) -> None:
         self._application, self._environ, self._send, self._loop = application, environ, send, loop
+        self._patience = _Patience(loop)
         self._start: dict[str, Any] = {}
         self._streaming: asyncio.Future[None] = loop.create_future()
         self.gone = threading.Event()
@@ -120,15 +148,18 @@ class _Exchange:
 
     def _in_loop(self, message: dict[str, Any]) -> None:
         """Send from the loop's thread and wait until the client has taken it: that is what keeps memory flat."""
-        asyncio.run_coroutine_threadsafe(self._send(message), self._loop).result()  # type: ignore[arg-type]  # an Awaitable of ours is a coroutine
+        self._patience.wait_for(self._send(message))
+        self._patience.reward(len(message.get("body", b"")))
 
 
 class _Body(io.RawIOBase):
     """The request's body as a file: what was read ahead, then what is pulled through the loop."""
 
     def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
-        self._receive, self._loop = receive, loop
+        self._receive = receive
+        self._patience = _Patience(loop)
         self._buffer = bytearray()
+        self._broken_off = False
         self.complete = False
 
     @classmethod
@@ -140,7 +171,7 @@ class _Body(io.RawIOBase):
 
     def _take(self, message: Any) -> None:
         if message["type"] == "http.disconnect":
-            self.complete = True
+            self.complete = self._broken_off = True
             return
         self._buffer += message.get("body", b"")
         self.complete = not message.get("more_body", False)
@@ -150,7 +181,10 @@ class _Body(io.RawIOBase):
 
     def readinto(self, target: Any) -> int:
         while not self._buffer and not self.complete:
-            self._take(asyncio.run_coroutine_threadsafe(self._receive(), self._loop).result())  # type: ignore[arg-type]  # an Awaitable of uvicorn's is a coroutine
+            self._take(self._patience.wait_for(self._receive()))
+            self._patience.reward(len(self._buffer))
+        if self._broken_off and not self._buffer:
+            raise Disconnected  # what came is not the whole, and must not be taken for it
         taken = min(len(target), len(self._buffer))
         target[:taken] = self._buffer[:taken]
         del self._buffer[:taken]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from attune import bridge
 from attune.bridge import Bridge
 from attune.server import HttpServer, listen
 from tests.processes import wait_until
@@ -117,6 +118,67 @@ def test_client_that_leaves_ends_the_stream(serve: Callable[[Answer], int]) -> N
         assert client.recv(1000)
         client.close()
         wait_until(ended.is_set, timeout_seconds=10, what="the end of the stream")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "PATIENCE_SECONDS", 0.5)
+
+
+def reads_and_tells(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    try:
+        while environ["wsgi.input"].read(65536):
+            continue
+        start_response("200 OK", [])
+    except OSError:
+        start_response("400 Bad Request", [])
+    return Whole([b""])
+
+
+@pytest.mark.usefixtures("impatient")
+def test_bodies_that_never_end_do_not_keep_the_threads(serve: Callable[[Answer], int]) -> None:
+    port = serve(reads_and_tells)
+    stalled = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(3)]  # one more than threads
+    for client in stalled:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 300_000)
+
+    assert ask(port, "POST", "/", b"x")[0] == 200
+    for client in stalled:
+        assert client.recv(100).startswith(b"HTTP/1.1 400")
+        client.close()
+
+
+def test_body_that_breaks_off_is_not_taken_for_a_whole_one(serve: Callable[[Answer], int]) -> None:
+    outcome: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def note(status: str, headers: Any) -> Any:
+            outcome.append(status)
+            return start_response(status, headers)
+
+        return reads_and_tells(environ, note)
+
+    client = socket.create_connection(("127.0.0.1", serve(application)))
+    client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 300_000)
+    client.close()
+
+    assert wait_until(lambda: outcome, timeout_seconds=10) == ["400 Bad Request"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_clients_that_do_not_read_do_not_keep_the_threads(serve: Callable[[Answer], int]) -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return Whole([b"ok"]) if environ["PATH_INFO"] == "/small" else (b"x" * 65536 for _ in range(1000))
+
+    port = serve(application)
+    deaf = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(3)]
+    for client in deaf:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert ask(port, path="/small") == (200, b"ok")
+    for client in deaf:
+        client.close()
 
 
 def test_error_on_the_way_breaks_the_transfer(
