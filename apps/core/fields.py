@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import functions
 
 
-class _CodePointOrder(models.Field):  # type: ignore[type-arg]  # a mixin, its value type is the other base's
+class _CodePointOrder(models.Field):
     """Order and compare by code point, whatever the locale of the PostgreSQL server."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
@@ -17,7 +17,7 @@ class _CodePointOrder(models.Field):  # type: ignore[type-arg]  # a mixin, its v
         return parameters
 
 
-class Text(_CodePointOrder, models.CharField):  # type: ignore[type-arg, misc]  # mixin and field share one base
+class Text(_CodePointOrder, models.CharField):
     """Text of at most ``max_length`` characters, ordered by code point."""
 
 
@@ -27,6 +27,22 @@ class RefField(Text):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 255)
         super().__init__(*args, **kwargs)
+
+
+class JSONList(models.JSONField):
+    """
+    A JSON list; ``{}``, which plain SQL may have put there, reads as an empty one (model.md 1.3).
+
+    To migrations it is a JSONField: in the database nothing differs.
+    """
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        found = super().from_db_value(value, expression, connection)
+        return [] if found == {} else found
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs
 
 
 class RandomUUID(models.Func):
@@ -54,7 +70,7 @@ class Now(functions.Now):
         return self.as_sql(compiler, connection, template=template, **context)
 
 
-class UpdatedField(models.DateTimeField):  # type: ignore[type-arg]
+class UpdatedField(models.DateTimeField):
     """The moment of the row's last write; QuerySet.update of a base QuerySet sets it as well."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from django.db import connection, models
 
-from apps.core.fields import RefField, Text, UpdatedField
+from apps.core.fields import JSONList, RefField, Text, UpdatedField
 
 # "Now" of the database in the form in which the ORM stores times (see core.fields.Now).
 _NOW = {"postgresql": "statement_timestamp()", "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"}
@@ -36,7 +36,7 @@ def fetch(text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Run a SELECT with placeholders (a percent sign is written twice) and return its rows, as the driver gives them."""
     with connection.cursor() as cursor:
         cursor.execute(text, parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
@@ -68,30 +68,39 @@ def update(model: type[models.Model], values: Row, where: str, parameters: Seque
         return int(cursor.rowcount)
 
 
-def update_returning(
-    model: type[models.Model], values: Row, where: str, parameters: Sequence[Any]
-) -> list[tuple[Any, ...]]:
-    """The same with a ``where`` that ends in RETURNING; return the rows that it gives back."""
+def update_returning(model: type[_Model], values: Row, where: str, parameters: Sequence[Any]) -> _Model | None:
+    """Update the one row for which ``where`` holds and return it as it is then, None when there is none."""
+    columns, _ = _reading(model, connection.vendor)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {_quoted(model._meta.db_table)} SET {_assignments(model, tuple(values))} WHERE {where}",
+            f"UPDATE {_quoted(model._meta.db_table)} SET {_assignments(model, tuple(values))} WHERE {where}"
+            f" RETURNING {columns}",
             [*_adapted(model, values), *parameters],
         )
-        return cursor.fetchall()
+        rows = cursor.fetchall()
+    return _instance(model, rows[0]) if rows else None
 
 
 def get(model: type[_Model], where: str, parameters: Sequence[Any]) -> _Model | None:
     """Return the one row for which ``where`` holds as an instance of its model, None when there is none."""
-    columns, converters = _reading(model, connection.vendor)
+    columns, _ = _reading(model, connection.vendor)
     rows = fetch(f"SELECT {columns} FROM {_quoted(model._meta.db_table)} WHERE {where}", parameters)
-    if not rows:
-        return None
-    values = list(rows[0])
+    return _instance(model, rows[0]) if rows else None
+
+
+def _instance(model: type[_Model], row: Sequence[Any]) -> _Model:
+    _columns, converters = _reading(model, connection.vendor)
+    values = list(row)
     for position, convert in converters:
         if values[position] is not None:
             for converter in convert:
                 values[position] = converter(values[position], None, connection)
-    return model.from_db(connection.alias, [str(f.attname) for f in model._meta.concrete_fields], values)
+    return model.from_db(connection.alias, _attributes(model), values)
+
+
+@lru_cache
+def _attributes(model: type[models.Model]) -> list[str]:
+    return [str(field.attname) for field in model._meta.concrete_fields]
 
 
 @lru_cache
@@ -145,6 +154,7 @@ _KINDS: dict[type, str] = {
     models.DateTimeField: _TIME,
     UpdatedField: _TIME,
     models.JSONField: _JSON,
+    JSONList: _JSON,
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.actions.models import Action, ArtifactRetentionPolicy, OnWorkerLost
-from apps.core.fields import RandomUUID, RefField, Text
+from apps.core.fields import JSONList, RandomUUID, RefField, Text
 from apps.core.models import BaseQuerySet, HistoryRow, ImmutableRow, Row
 from apps.executions.states import ON_A_WORKER, TERMINAL, UNFINISHED, Status
 from apps.identity.models import Identity
@@ -66,9 +66,9 @@ class Execution(Row):
     executor = models.ForeignKey(
         Identity, on_delete=models.SET_NULL, null=True, db_column="executor", db_index=False, related_name="+"
     )
-    permission_set_refs = models.JSONField(default=list, db_default=[], blank=True)
+    permission_set_refs = JSONList(default=list, db_default=[], blank=True)
     worker_selector = models.JSONField(null=True, blank=True)
-    worker_tolerations = models.JSONField(null=True, blank=True)
+    worker_tolerations = JSONList(null=True, blank=True)
     worker_affinity = models.JSONField(null=True, blank=True)
     artifact_retention_policy = Text(max_length=20, choices=ArtifactRetentionPolicy, null=True, blank=True)
     artifact_retention_limit = models.IntegerField(null=True, blank=True)
@@ -124,7 +124,7 @@ class Execution(Row):
         Demand, on_delete=models.SET_NULL, null=True, db_column="demand", db_index=False, related_name="+"
     )
 
-    objects = ExecutionQuerySet.as_manager()
+    objects = ExecutionQuerySet.as_manager()  # type: ignore[misc]  # every model replaces its base's manager so
 
     class Meta:
         db_table = "execution"

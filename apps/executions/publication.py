@@ -50,4 +50,3 @@ def publish(worker_id: int, execution_id: int, epoch: int) -> bool:
         logger.warning("Execution %s could not be announced to worker %s: %s", execution_id, worker_id, error)
         return False
     return True
-

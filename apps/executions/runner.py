@@ -111,32 +111,32 @@ def claim(execution_id: int, epoch: int, agent: WorkerAgent) -> Execution | None
     """
     with transaction.atomic():
         claimed = _claim_row(execution_id, epoch, agent)
-        if not claimed and not _claim_nothing(execution_id, epoch, agent):
-            return None
-    return sql.get(Execution, "id = %s AND epoch = %s", [execution_id, epoch])
+        if claimed is not None:
+            return claimed
+        mine = _claim_nothing(execution_id, epoch, agent)
+    return sql.get(Execution, "id = %s AND epoch = %s", [execution_id, epoch]) if mine else None
 
 
 _CLAIM = """
 id = %s AND status = 'scheduled' AND epoch = %s AND worker = %s
 AND (expires_at IS NULL OR expires_at > {now})
 AND EXISTS (SELECT 1 FROM worker_lease WHERE worker = %s AND holder = %s AND expires_at > {now})
-RETURNING action_ref
 """
 
 
-def _claim_row(execution_id: int, epoch: int, agent: WorkerAgent) -> bool:
+def _claim_row(execution_id: int, epoch: int, agent: WorkerAgent) -> Execution | None:
     """The one UPDATE of a claim, with its history row."""
     now = clock.now()
     values = {"status": Status.RUNNING.value, "started_at": now, "updated": now}
     holder = sql.adapt(WorkerLease, "holder", agent.holder)
     where = _CLAIM.format(now=sql.now_text())
-    found = sql.update_returning(
+    claimed = sql.update_returning(
         Execution, values, where, [execution_id, epoch, agent.worker_id, agent.worker_id, holder]
     )
-    for (action_ref,) in found:
+    if claimed is not None:
         step = Step(source=Status.SCHEDULED, target=Status.RUNNING, actor=f"worker:{agent.worker_id}", epoch=epoch)
-        record_step(execution_id, action_ref, step, now, started_at=now)
-    return bool(found)
+        record_step(execution_id, claimed.action_ref, step, now, started_at=now)
+    return claimed
 
 
 def _claim_nothing(execution_id: int, epoch: int, agent: WorkerAgent) -> bool:

@@ -6,7 +6,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import models
 from django.utils.crypto import salted_hmac
 
-from apps.core.fields import RefField, Text
+from apps.core.fields import JSONList, RefField, Text
 from apps.core.models import BaseQuerySet, ImmutableRow, Row
 
 SYSTEM_LOGIN = "system"  # row 1, made by a migration: executor of what no person stands behind
@@ -72,7 +72,7 @@ class PermissionSet(Row):
     pack_ref = RefField(null=True, blank=True, editable=False)
     label = Text(max_length=255, null=True, blank=True)
     description = models.TextField(null=True, blank=True)
-    grants = models.JSONField(default=list, db_default=[], blank=True)
+    grants = JSONList(default=list, db_default=[], blank=True)
 
     class Meta:
         db_table = "permission_set"
@@ -86,7 +86,9 @@ class PermissionAssignment(ImmutableRow):
     """An identity holds a permission set."""
 
     identity = models.ForeignKey(Identity, on_delete=models.CASCADE, db_column="identity", related_name="assignments")
-    permset = models.ForeignKey(PermissionSet, on_delete=models.CASCADE, db_column="permset", related_name="assignments")
+    permset = models.ForeignKey(
+        PermissionSet, on_delete=models.CASCADE, db_column="permset", related_name="assignments"
+    )
 
     class Meta:
         db_table = "permission_assignment"

@@ -4,7 +4,7 @@ import uuid
 
 from django.db import models
 
-from apps.core.fields import RefField, Text
+from apps.core.fields import JSONList, RefField, Text
 from apps.core.models import HistoryRow, Row
 from apps.identity.models import Identity
 from apps.packs.models import Pack
@@ -14,11 +14,13 @@ class Runtime(Row):
     """How a kind of program is started: interpreter, inline code, environment, detection."""
 
     ref = RefField(unique=True)
-    pack = models.ForeignKey(Pack, on_delete=models.CASCADE, null=True, blank=True, db_column="pack", related_name="runtimes")
+    pack = models.ForeignKey(
+        Pack, on_delete=models.CASCADE, null=True, blank=True, db_column="pack", related_name="runtimes"
+    )
     pack_ref = RefField(null=True, blank=True)
     description = models.TextField(null=True, blank=True)
     name = Text(max_length=255)
-    aliases = models.JSONField(default=list, db_default=[], blank=True)
+    aliases = JSONList(default=list, db_default=[], blank=True)
     distributions = models.JSONField(default=dict, db_default={}, blank=True)
     installation = models.JSONField(null=True, blank=True)
     execution_config = models.JSONField(default=dict, db_default={}, blank=True)

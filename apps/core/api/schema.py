@@ -41,6 +41,10 @@ SCHEMAS: dict[str, Any] = {
             }
         },
     },
+    "Unauthorized": {
+        "description": "The gate nests its error; behind it an error is like all others.",
+        "anyOf": [{"$ref": "#/components/schemas/GateError"}, {"$ref": "#/components/schemas/Error"}],
+    },
     "Pagination": {
         "type": "object",
         "required": ["page", "page_size", "effective_page_size", "has_previous", "has_next"],
@@ -86,6 +90,15 @@ def bare(response: Any) -> dict[int, Any]:
     return {200: Bare(response)}
 
 
+class Unpaged(Bare):
+    """Marks an answer that holds all rows in the single envelope."""
+
+
+def unpaged(response: Any) -> dict[int, Any]:
+    """An answer of status 200 with a list of all rows under ``data``, without pages."""
+    return {200: Unpaged(response)}
+
+
 class AttuneSchema(AutoSchema):
     """Wraps what our views answer, and names what every POST takes."""
 
@@ -101,13 +114,24 @@ class AttuneSchema(AutoSchema):
         self, serializer: Any, status_code: str, media_types: Any = None, direction: str = "response"
     ) -> Any:
         if isinstance(serializer, Bare):
-            return super()._get_response_for_code(serializer.response, status_code, media_types, direction)  # type: ignore[no-untyped-call]
+            answer: dict[str, Any] = super()._get_response_for_code(  # type: ignore[no-untyped-call]
+                serializer.response, status_code, media_types, direction
+            )
+            for media in answer.get("content", {}).values() if isinstance(serializer, Unpaged) else ():
+                media["schema"] = _enveloped({"type": "array", "items": media["schema"]})
+            return answer
         found: dict[str, Any] = super()._get_response_for_code(serializer, status_code, media_types, direction)  # type: ignore[no-untyped-call]
         if direction == "response" and str(status_code).startswith("2") and not self._is_list_view(serializer):
             plain = isinstance(serializer, OpenApiResponse)
             for media in () if plain else found.get("content", {}).values():
                 media["schema"] = _enveloped(media.get("schema", {}))
         return found
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        found = self.get_response_serializers() if serializer is None else serializer
+        if isinstance(found, dict) and any(isinstance(response, Bare) for response in found.values()):
+            return False
+        return not isinstance(found, Bare) and bool(super()._is_list_view(serializer))
 
     def get_override_parameters(self) -> list[Any]:
         own: list[Any] = super().get_override_parameters()
@@ -147,7 +171,7 @@ def describe_errors(result: dict[str, Any], generator: Any, request: Any, public
             responses = operation.setdefault("responses", {})
             responses.setdefault("default", _error("Error", "the request failed"))
             if operation.get("security"):
-                responses.setdefault("401", _error("GateError", "no valid token"))
+                responses.setdefault("401", _error("Unauthorized", "no valid token"))
     return result
 
 
