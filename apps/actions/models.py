@@ -3,7 +3,7 @@
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from apps.core.fields import RefField, Text
+from apps.core.fields import JSONList, RefField, Text
 from apps.core.models import Row
 from apps.core.refs import validate_component_ref
 from apps.packs.models import Pack
@@ -72,7 +72,7 @@ class Action(Row):
     runtime_version_constraint = models.TextField(null=True, blank=True)
     required_worker_runtimes = models.JSONField(default=dict, db_default={}, blank=True)
     worker_selector = models.JSONField(default=dict, db_default={}, blank=True)
-    worker_tolerations = models.JSONField(default=list, db_default=[], blank=True)
+    worker_tolerations = JSONList(default=list, db_default=[], blank=True)
     worker_affinity = models.JSONField(default=dict, db_default={}, blank=True)
     param_schema = models.JSONField(null=True, blank=True)
     out_schema = models.JSONField(null=True, blank=True)
@@ -90,7 +90,7 @@ class Action(Row):
         default=0, db_default=0, validators=[MinValueValidator(0), MaxValueValidator(100)]
     )
     accesses_mcp = models.BooleanField(default=False, db_default=False)
-    default_execution_permission_set_refs = models.JSONField(default=list, db_default=[], blank=True)
+    default_execution_permission_set_refs = JSONList(default=list, db_default=[], blank=True)
     log_retention_policy = _retention_policy()
     log_retention_limit = _retention_limit()
     artifact_retention_policy = _retention_policy()
@@ -103,7 +103,7 @@ class Action(Row):
     limits = models.JSONField(default=dict, db_default={}, blank=True)
     ambient_keys = models.JSONField(default=_all_keys, db_default="all", blank=True)
     strict_parameters = models.BooleanField(default=False, db_default=False)
-    semaphores = models.JSONField(default=list, db_default=[], blank=True)
+    semaphores = JSONList(default=list, db_default=[], blank=True)
 
     class Meta:
         db_table = "action"
@@ -119,6 +119,17 @@ class Action(Row):
             models.CheckConstraint(
                 condition=models.Q(artifact_retention_limit__isnull=True) | models.Q(artifact_retention_limit__gt=0),
                 name="action_artifact_retention_limit_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(timeout_seconds__isnull=True)
+                | models.Q(timeout_seconds__gte=1, timeout_seconds__lte=604800),
+                name="action_timeout_range",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_retries__gte=0, max_retries__lte=100), name="action_max_retries_range"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_lost_attempts__gte=1), name="action_max_lost_attempts_positive"
             ),
         )
 

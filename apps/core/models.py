@@ -4,7 +4,7 @@ from typing import Any, Self, TypeVar
 
 from django.db import models
 
-from apps.core.fields import Now, Text, UpdatedField
+from apps.core.fields import JSONList, Now, Text, UpdatedField
 
 _Row = TypeVar("_Row", bound=models.Model, covariant=True)
 
@@ -54,7 +54,7 @@ class HistoryRow(models.Model):
     operation = Text(max_length=10)
     entity_id = models.BigIntegerField()
     entity_ref = Text(max_length=255, null=True)
-    changed_fields = models.JSONField(default=list, db_default=[])
+    changed_fields = JSONList(default=list, db_default=[])
     old_values = models.JSONField(null=True)
     new_values = models.JSONField(null=True)
     actor = models.TextField(null=True)

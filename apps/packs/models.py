@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from apps.core.fields import RefField, Text
+from apps.core.fields import JSONList, RefField, Text
 from apps.core.models import Row
 from apps.core.refs import validate_pack_ref, validate_version
 from apps.identity.models import Identity
@@ -20,11 +20,11 @@ class Pack(Row):
     conf_schema = models.JSONField(default=dict, db_default={}, blank=True)
     config = models.JSONField(default=dict, db_default={}, blank=True)
     meta = models.JSONField(default=dict, db_default={}, blank=True)
-    tags = models.JSONField(default=list, db_default=[], blank=True)
-    runtime_deps = models.JSONField(default=list, db_default=[], blank=True)
-    dependencies = models.JSONField(default=list, db_default=[], blank=True)
+    tags = JSONList(default=list, db_default=[], blank=True)
+    runtime_deps = JSONList(default=list, db_default=[], blank=True)
+    dependencies = JSONList(default=list, db_default=[], blank=True)
     is_standard = models.BooleanField(default=False, db_default=False)
-    installers = models.JSONField(default=list, db_default=[], blank=True)
+    installers = JSONList(default=list, db_default=[], blank=True)
     source_type = models.TextField(null=True, blank=True)
     source_url = models.TextField(null=True, blank=True)
     source_ref = models.TextField(null=True, blank=True)
@@ -36,8 +36,8 @@ class Pack(Row):
     )
     installation_method = models.TextField(null=True, blank=True)
     storage_path = models.TextField(null=True, blank=True)
-    preload = models.JSONField(default=list, db_default=[], blank=True)
-    warnings = models.JSONField(default=list, db_default=[], blank=True)
+    preload = JSONList(default=list, db_default=[], blank=True)
+    warnings = JSONList(default=list, db_default=[], blank=True)
 
     class Meta:
         db_table = "pack"
