@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from apps.core.api import envelopes
 from apps.core.api.client import address_of, is_secure
-from apps.core.api.fields import Text, TextList
+from apps.core.api.fields import Body, Text, TextList
 from apps.core.api.grants import ANY_TOKEN, PUBLIC
 from apps.core.api.views import AttuneView
 from apps.core.errors import NotFound, NotImplementedYet, Unauthorized
@@ -25,35 +25,35 @@ ACCESS_ONLY = frozenset({"access"})
 # --- Bodies -----------------------------------------------------------------------------------------------------
 
 
-class LoginBody(serializers.Serializer):
+class LoginBody(Body):
     login = Text(max_length=255)
     password = Text()
 
 
-class TokenLoginBody(serializers.Serializer):
+class TokenLoginBody(Body):
     token = Text()
 
 
-class RegistrationBody(serializers.Serializer):
+class RegistrationBody(Body):
     login = Text(min_length=3, max_length=255)
     password = Text(min_length=8, max_length=128)
     display_name = Text(max_length=255, required=False, allow_null=True, allow_blank=True)
 
 
-class RefreshBody(serializers.Serializer):
+class RefreshBody(Body):
     refresh_token = Text()
 
 
-class ProfileBody(serializers.Serializer):
+class ProfileBody(Body):
     display_name = Text(max_length=255, required=False, allow_null=True, allow_blank=True)
 
 
-class ChangePasswordBody(serializers.Serializer):
+class ChangePasswordBody(Body):
     current_password = Text()
     new_password = Text(min_length=8, max_length=128)
 
 
-class LdapLoginBody(serializers.Serializer):
+class LdapLoginBody(Body):
     login = Text(max_length=255)
     password = Text(max_length=512)
 

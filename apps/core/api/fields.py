@@ -82,6 +82,22 @@ class TextMap(JSONObject):
         return found
 
 
+class Body(serializers.Serializer):
+    """
+    The body of a request. Null under an optional key means the same as leaving it out.
+
+    Clients with typed bodies send every key they know; what is to be cleared is said with ``Patch``.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            data = {key: value for key, value in data.items() if value is not None or self._requires(key)}
+        return super().to_internal_value(data)
+
+    def _requires(self, name: str) -> bool:
+        return name in self.fields and self.fields[name].required
+
+
 class Patch(serializers.Field):
     """
     A field of an update that can also be cleared: ``{"op": "set", "value": v}`` or ``{"op": "clear"}``.

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from apps.actions.models import ArtifactRetentionPolicy
 from apps.core import clock
 from apps.core.api import query
-from apps.core.api.fields import Boolean, Integer, JSONObject, Patch, Text, TextList, TextMap
+from apps.core.api.fields import Body, Boolean, Integer, JSONObject, Patch, Text, TextList, TextMap
 from apps.core.errors import BadRequest, ValidationFailed
 from apps.executions.states import Status
 
@@ -61,7 +61,7 @@ def _delay() -> Integer:
     )
 
 
-class _Placement(serializers.Serializer):
+class _Placement(Body):
     """Where it may run, and with which rights and variables; absent: as the action, or the old attempt, says."""
 
     env_vars = TextMap(required=False, allow_null=True)
@@ -101,7 +101,7 @@ class RetryBody(_Placement):
     mode = serializers.ChoiceField(choices=["all", "failed"], required=False, default="all")
 
 
-class ExecutionUpdateBody(serializers.Serializer):
+class ExecutionUpdateBody(Body):
     """What of an execution can be changed; all but ``pinned`` only while it is requested."""
 
     priority = _priority()
@@ -110,7 +110,7 @@ class ExecutionUpdateBody(serializers.Serializer):
     pinned = Boolean(required=False)
 
 
-class ForceCloseBody(serializers.Serializer):
+class ForceCloseBody(Body):
     """How a forced end is recorded."""
 
     status = serializers.ChoiceField(
@@ -119,7 +119,7 @@ class ForceCloseBody(serializers.Serializer):
     reason = Text(required=False, allow_blank=True, allow_null=True, default="")
 
 
-class BulkCancelBody(serializers.Serializer):
+class BulkCancelBody(Body):
     """Which executions to cancel: exactly one of ``ids`` and ``filter``."""
 
     ids = serializers.ListField(child=Integer(), required=False, allow_null=True, min_length=1, max_length=MOST_IDS)

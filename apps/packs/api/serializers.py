@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.core.api.fields import Boolean, JSONObject, Patch, Text, TextList
+from apps.core.api.fields import Body, Boolean, JSONObject, Patch, Text, TextList
 from apps.core.errors import UnprocessableEntity
 from apps.core.refs import validate_pack_ref, validate_version
 from apps.core.schemas import check_budget
@@ -29,13 +29,8 @@ class PackSerializer(serializers.ModelSerializer):
         fields = DETAIL
 
 
-class _WithoutNulls(serializers.Serializer):
-    """A body in which null under an optional key means the same as leaving it out."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict):
-            data = {key: value for key, value in data.items() if value is not None}
-        return super().to_internal_value(data)
+class _PackBody(Body):
+    """What create and update share."""
 
     def validate_conf_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         check_schema(schema)
@@ -50,7 +45,7 @@ def check_schema(schema: Any) -> None:
         raise serializers.ValidationError(error.message) from error
 
 
-class PackCreateBody(_WithoutNulls):
+class PackCreateBody(_PackBody):
     ref = Text(max_length=255, validators=[validate_pack_ref])
     label = Text(max_length=255)  # type: ignore[assignment]  # a field, not the attribute
     version = Text(max_length=50, validators=[validate_version])
@@ -64,7 +59,7 @@ class PackCreateBody(_WithoutNulls):
     is_standard = Boolean(required=False)
 
 
-class PackUpdateBody(_WithoutNulls):
+class PackUpdateBody(_PackBody):
     label = Text(max_length=255, required=False)  # type: ignore[assignment]  # a field, not the attribute
     description = Patch(Text(allow_blank=True))
     version = Text(max_length=50, validators=[validate_version], required=False)
@@ -77,7 +72,7 @@ class PackUpdateBody(_WithoutNulls):
     is_standard = Boolean(required=False)
 
 
-class RegisterBody(_WithoutNulls):
+class RegisterBody(Body):
     path = Text(help_text="A folder on the server.")
     force = Boolean(required=False, default=False, help_text="Register a pack again that is already there.")
     skip_tests = Boolean(required=False, default=False)

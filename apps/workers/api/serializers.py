@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.core.api.fields import JSONObject, Patch, Text
+from apps.core.api.fields import Body, JSONObject, Patch, Text
 from apps.core.refs import validate_runtime_ref
 from apps.workers.fitness import read_capabilities
 from apps.workers.health import HEALTH_STATES, health_state, heartbeat, heartbeat_is_stale
@@ -30,7 +30,7 @@ class RuntimeSerializer(serializers.ModelSerializer):
         )  # fmt: skip
 
 
-class RuntimeCreateBody(serializers.Serializer):
+class RuntimeCreateBody(Body):
     ref = Text(min_length=1, max_length=255, validators=[validate_runtime_ref])
     name = Text(min_length=1, max_length=255)
     pack_ref = Text(required=False, allow_null=True)
@@ -40,7 +40,7 @@ class RuntimeCreateBody(serializers.Serializer):
     execution_config = JSONObject(required=False)
 
 
-class RuntimeUpdateBody(serializers.Serializer):
+class RuntimeUpdateBody(Body):
     name = Text(min_length=1, max_length=255, required=False)
     description = Patch(Text(allow_blank=True))
     distributions = JSONObject(required=False)
@@ -48,7 +48,7 @@ class RuntimeUpdateBody(serializers.Serializer):
     execution_config = JSONObject(required=False)
 
 
-class ReasonBody(serializers.Serializer):
+class ReasonBody(Body):
     reason = Text(required=False, allow_null=True, allow_blank=True)
 
 
