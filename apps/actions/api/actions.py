@@ -22,11 +22,12 @@ from apps.actions.visibility import executable_by, visible_to
 from apps.core.api import query
 from apps.core.api.grants import filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
-from apps.core.errors import NotFound, NotImplementedYet
+from apps.core.errors import BadRequest, NotFound, NotImplementedYet
 from apps.identity.callers import Caller
 from apps.identity.grants import existing_sets
 from apps.packs.visibility import visible_to as visible_packs
 
+MOST_WORDS = 50
 SEARCHED = ("ref", "label", "description", "pack_ref")
 # Large, and no part of a summary.
 _NOT_LISTED = ("param_schema", "out_schema")
@@ -85,7 +86,7 @@ class ActionViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
     def search(self, request: Request) -> Response:
         """Find actions by words."""
         rows = self.rows().defer(*_NOT_LISTED)
-        for word in (query.text(request.query_params, "q") or "").split():
+        for word in _words(request):
             rows = rows.filter(_occurs(word))
         refs = query.names(request.query_params, "packs")
         if refs:
@@ -140,6 +141,14 @@ class PackActionsViewSet(AttuneViewSet[Action]):
         if not visible_packs(self.caller).filter(ref=ref).exists() and not rows.exists():
             raise NotFound(f"Pack '{ref}' not found")
         return self.listed(rows, ActionSummarySerializer)
+
+
+def _words(request: Request) -> "set[str]":
+    """Return the different words of ``q``. Raises BadRequest for more than a query can be made of."""
+    words = set((query.fragment(request.query_params, "q") or "").split())
+    if len(words) > MOST_WORDS:
+        raise BadRequest(f"Query parameter 'q' takes at most {MOST_WORDS} words")
+    return words
 
 
 def _occurs(word: str) -> Q:

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.actions.models import Action, ArtifactRetentionPolicy, OnWorkerLost
-from apps.core.api.fields import Boolean, Integer, JSONObject, Patch, Text, TextList, TextMap
+from apps.core.api.fields import Body, Boolean, Integer, JSONObject, Patch, Text, TextList, TextMap
 from apps.core.refs import validate_component_ref
 
 # Left out of an answer when they have no value (api.md section 5).
@@ -30,9 +30,9 @@ DETAIL = (
 
 
 class _ActionFields(serializers.ModelSerializer):
-    runtime_ref = serializers.CharField(read_only=True, required=False)
+    runtime_ref = serializers.CharField(required=False)
     runtime = serializers.IntegerField(source="runtime_id", read_only=True, allow_null=True)
-    workflow_def = serializers.IntegerField(read_only=True, required=False)
+    workflow_def = serializers.IntegerField(required=False)
 
     def to_representation(self, action: Action) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(action)
@@ -59,7 +59,7 @@ class ActionSerializer(_ActionFields):
 class FoundActionSerializer(serializers.ModelSerializer):
     """One row of a search."""
 
-    runtime_ref = serializers.CharField(read_only=True, required=False)
+    runtime_ref = serializers.CharField(required=False)
     is_workflow = serializers.SerializerMethodField()
 
     class Meta:
@@ -88,8 +88,8 @@ def _choice(choices: Any) -> Any:
     return serializers.ChoiceField(choices=choices, required=False)
 
 
-class _ActionBody(serializers.Serializer):
-    """What create and update share. Null under an optional key means the same as leaving it out."""
+class _ActionBody(Body):
+    """What create and update share."""
 
     description = Text(required=False, allow_blank=True)
     runtime = Integer(required=False, help_text="Id of a runtime; runtime_ref is the other way to name it.")
@@ -108,11 +108,6 @@ class _ActionBody(serializers.Serializer):
     max_lost_attempts = Integer(min_value=1, max_value=2**31 - 1, required=False)
     limits = JSONObject(required=False)
     strict_parameters = Boolean(required=False)
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict):
-            data = {key: value for key, value in data.items() if value is not None}
-        return super().to_internal_value(data)
 
 
 def _limit() -> Integer:

@@ -175,10 +175,15 @@ _COLUMNS = {
 }
 
 
+_NOTHING_SAVED = "Save with update_fields did not affect any rows"  # Django's words; it has no class for it
+
+
 def of_database(exception: Exception) -> AttuneError:
     """Return the error for what the database refused: alike on SQLite and PostgreSQL, and without its SQL."""
     state = getattr(exception.__cause__, "sqlstate", None) or ""
     text = str(exception)
+    if text.startswith(_NOTHING_SAVED):
+        return errors.NotFound("It was deleted meanwhile")
     if isinstance(exception, IntegrityError):
         return _of_constraint(state, text)
     if isinstance(exception, DataError | OverflowError):

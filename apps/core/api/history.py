@@ -67,7 +67,7 @@ def history_matching(rows: Any, params: Params) -> Any:
     condition &= query.ref_filter("entity_ref", query.text(params, "entity_ref"))
     if operation := query.choice(params, "operation", OPERATIONS):
         condition &= Q(operation=operation)
-    if changed_field := query.text(params, "changed_field"):
+    if changed_field := query.fragment(params, "changed_field"):
         condition &= Q(changed__contains=json.dumps(changed_field))
     if since := query.moment(params, "since"):
         condition &= Q(time__gte=since)

@@ -17,7 +17,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.db.models import Model, Q, QuerySet
@@ -262,7 +262,7 @@ class Position:
             moment, row_id, order = json.loads(packed)
             at = datetime.fromisoformat(moment)
             if (
-                at.tzinfo is None
+                at.tzinfo != UTC
                 or type(row_id) is not int
                 or not 0 < row_id <= query.MAX_ID
                 or order not in ("a", "d")

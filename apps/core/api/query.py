@@ -18,6 +18,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from apps.core.errors import BadRequest, NotFound
 
 MAX_ID = 2**63 - 1
+LONGEST_FRAGMENT = 1000
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")  # Python refuses to read more digits
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
@@ -27,6 +28,14 @@ Params = Mapping[str, str]
 def text(params: Params, name: str) -> str | None:
     """Return the value as it is."""
     return params.get(name) or None
+
+
+def fragment(params: Params, name: str) -> str | None:
+    """Return a text to look for. A database takes no pattern of any length, so there is a limit."""
+    value = text(params, name)
+    if value is not None and len(value) > LONGEST_FRAGMENT:
+        raise BadRequest(f"Query parameter '{name}' takes at most {LONGEST_FRAGMENT} characters")
+    return value
 
 
 def boolean(params: Params, name: str) -> bool | None:

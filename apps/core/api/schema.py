@@ -128,10 +128,10 @@ class AttuneSchema(AutoSchema):
         return found
 
     def _is_list_view(self, serializer: Any = None) -> bool:
-        found = self.get_response_serializers() if serializer is None else serializer
-        if isinstance(found, dict) and any(isinstance(response, Bare) for response in found.values()):
+        stated = self.get_response_serializers()
+        if isinstance(stated, dict) and any(isinstance(response, Bare) for response in stated.values()):
             return False
-        return not isinstance(found, Bare) and bool(super()._is_list_view(serializer))
+        return bool(super()._is_list_view(serializer))
 
     def get_override_parameters(self) -> list[Any]:
         own: list[Any] = super().get_override_parameters()

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from apps.core import sql
 from apps.core.api import envelopes, query
 from apps.core.api.grants import by_object, filtered
+from apps.core.api.schema import unpaged
 from apps.core.errors import BadRequest
 from apps.executions import visibility
 from apps.executions.api.base import ExecutionViews
@@ -98,7 +99,7 @@ class ExecutionViewSet(ExecutionViews):
         changed = update_execution(execution.pk, actor=f"identity:{self.caller.identity.pk}", **body)
         return envelopes.single(self.shown(changed), "Execution updated successfully")
 
-    @extend_schema(operation_id="executions_attempts", responses=ExecutionSummarySerializer(many=True))
+    @extend_schema(operation_id="executions_attempts", responses=unpaged(ExecutionSummarySerializer))
     def attempts(self, request: Request, pk: str) -> Response:
         """List all attempts of the chain of retries that an execution belongs to, oldest first."""
         execution = self.get_object()

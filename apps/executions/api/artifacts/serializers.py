@@ -1,15 +1,16 @@
 """What artifacts look like on the wire, and the bodies of requests about them."""
 
-import json
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import ParseError
 from rest_framework.fields import empty
 
 from apps.actions.models import ArtifactRetentionPolicy
-from apps.core.api.fields import Integer, Patch, Text
+from apps.core.api.fields import Body, Integer, Patch, Text
+from apps.core.api.parsers import loads
 from apps.core.errors import BadRequest
 from apps.executions.api.bodies import AnyValue
 from apps.executions.api.serializers import AnyJSON, wire
@@ -169,7 +170,7 @@ def check_limit(limit: int | None) -> None:
         raise BadRequest("retention_limit must be greater than 0")
 
 
-class _Described(serializers.Serializer):
+class _Described(Body):
     """What may be said about an artifact that is made."""
 
     visibility = _choice(Visibility.choices, required=False, allow_null=True)
@@ -194,7 +195,7 @@ class ArtifactCreateBody(_Described):
     data = AnyValue(required=False, allow_null=True)  # type: ignore[assignment]  # a field, not the attribute
 
 
-class ArtifactUpdateBody(serializers.Serializer):
+class ArtifactUpdateBody(Body):
     """Changes of an artifact; absent keys keep their values."""
 
     scope = _choice(OwnerType.choices, required=False)
@@ -213,19 +214,19 @@ class ArtifactUpdateBody(serializers.Serializer):
         return limit
 
 
-class ArtifactProgressBody(serializers.Serializer):
+class ArtifactProgressBody(Body):
     """An entry to append."""
 
     entry = AnyValue(allow_null=True)
 
 
-class ArtifactDataBody(serializers.Serializer):
+class ArtifactDataBody(Body):
     """The data to keep."""
 
     data = AnyValue(allow_null=True)  # type: ignore[assignment]  # a field, not the attribute
 
 
-class _Origin(serializers.Serializer):
+class _Origin(Body):
     """What is said about a version."""
 
     content_type = ContentType(required=False, allow_null=True)
@@ -258,12 +259,14 @@ class ArtifactFileByRefBody(_Made, _Origin):
 
 @extend_schema_field(OpenApiTypes.STR)
 class MetaText(serializers.Field):
-    """JSON as the text of a form field."""
+    """JSON as the text of a form field; as strict as a body."""
+
+    default_error_messages = {"text": "Must be JSON as text."}
 
     def to_internal_value(self, data: Any) -> Any:
         try:
-            return json.loads(data)
-        except (ValueError, TypeError, RecursionError):
+            return loads(data.encode()) if isinstance(data, str) else self.fail("text")
+        except (ParseError, UnicodeError):
             raise BadRequest("meta is not JSON") from None
 
     def to_representation(self, value: Any) -> Any:

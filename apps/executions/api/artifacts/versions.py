@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from apps.core.api import envelopes, query
 from apps.core.api.grants import by_object, filtered
 from apps.core.api.parsers import StrictFormParser
-from apps.core.api.schema import Bare
+from apps.core.api.schema import Bare, unpaged
 from apps.executions import artifacts as services
 from apps.executions import storage
 from apps.executions.api.artifacts.serializers import (
@@ -101,7 +101,7 @@ class VersionViewSet(VersionViews):
         "allocate_by_ref": ArtifactFileByRefBody,
     }
 
-    @extend_schema(responses=VersionSummarySerializer(many=True))
+    @extend_schema(operation_id="artifacts_versions_list", responses=unpaged(VersionSummarySerializer))
     def list(self, request: Request, pk: str) -> Response:
         """List the versions of an artifact, newest first; all of them, no pages."""
         versions = self.get_object().versions.order_by("-version").defer("content", "content_json", "meta")

@@ -11,8 +11,9 @@ from apps.core.api import envelopes, query
 from apps.core.api.grants import by_object, filtered
 from apps.core.api.pagination import ExecutionPagination
 from apps.core.api.query import Params
+from apps.core.api.schema import unpaged
 from apps.core.api.views import AttuneViewSet
-from apps.core.errors import NotImplementedYet
+from apps.core.errors import BadRequest, NotImplementedYet
 from apps.executions import artifacts as services
 from apps.executions import visibility
 from apps.executions.api.artifacts.serializers import (
@@ -73,10 +74,15 @@ class ArtifactViewSet(ArtifactViews):
         rows = self.rows().filter(**_filters(request.query_params))
         return self.listed(rows.defer("data", "description"), ArtifactSummarySerializer)
 
-    @extend_schema(responses=ArtifactSummarySerializer(many=True))
+    @extend_schema(operation_id="executions_artifacts_list", responses=unpaged(ArtifactSummarySerializer))
     def of_execution(self, request: Request, pk: str) -> Response:
         """List the artifacts that have versions from an execution; all of them, no pages."""
-        rows = self.rows().filter(**_from_execution(query.path_id(pk))).order_by("-created", "-id")
+        execution_id = query.parse_integer(pk)
+        if execution_id is None:
+            raise BadRequest("The id of an execution is a whole number")
+        # An execution that nobody knows has none, whatever its number.
+        known = execution_id if 0 < execution_id <= query.MAX_ID else 0
+        rows = self.rows().filter(**_from_execution(known)).order_by("-created", "-id")
         return envelopes.single([artifact_summary_data(row) for row in rows.defer("data", "description")])
 
     @extend_schema(request=ArtifactCreateBody, responses={201: ArtifactSerializer})
@@ -139,7 +145,7 @@ def _filters(params: Params) -> dict[str, Any]:
         "owner": query.text(params, "owner"),
         "type": query.choice(params, "type", ArtifactType.values),
         "visibility": query.choice(params, "visibility", Visibility.values),
-        "name__icontains": query.text(params, "name"),
+        "name__icontains": query.fragment(params, "name"),
         "created__gte": query.moment(params, "created_after"),
         "created__lt": query.moment(params, "created_before"),
     }
