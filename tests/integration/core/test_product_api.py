@@ -1,0 +1,235 @@
+"""The product's own API as a whole, whatever its document names: lists, pages for browsers, what is always there."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from drf_spectacular.generators import SchemaGenerator
+
+from apps.actions.models import Action
+from apps.executions.artifacts import Origin, add_json_version
+from apps.executions.models import Artifact, Execution, ExecutionHistory
+from apps.packs.models import Pack
+from apps.workers.models import Runtime, Worker, WorkerHistory
+from tests.clients import anonymous, signed_in
+from tests.factories import make_action, make_execution, make_pack, make_runtime, make_worker
+
+pytestmark = pytest.mark.django_db
+
+# What typed clients fail without (api.md 23, 1.4).
+PAGINATION = {"page", "page_size", "total_items", "total_pages", "has_previous", "has_next", "effective_page_size"}
+ALWAYS = {
+    "/api/v1/actions": "accesses_mcp created entrypoint id label pack_ref ref updated",
+    "/api/v1/actions/{ref}": (
+        "accesses_mcp created entrypoint id is_adhoc label out_schema pack pack_ref param_schema ref updated "
+        "timeout_seconds max_retries priority on_worker_lost max_lost_attempts limits strict_parameters "
+        "parameter_delivery parameter_format output_format ambient_keys semaphores description runtime"
+    ),
+    "/api/v1/packs": "id ref label description version tags is_standard created updated",
+    "/api/v1/packs/{ref}": (
+        "id ref label description version conf_schema config meta tags runtime_deps dependencies is_standard created "
+        "updated"
+    ),
+    "/api/v1/runtimes": "id ref pack_ref description name created updated",
+    "/api/v1/runtimes/{ref}": (
+        "id ref pack pack_ref description name distributions installation execution_config created updated"
+    ),
+    "/api/v1/workers": (
+        "id name worker_type worker_role host port status last_heartbeat heartbeat_age_seconds heartbeat_stale cordoned "
+        "cordon_reason cordoned_by cordoned_at health_state supported_runtimes load created updated"
+    ),
+    "/api/v1/executions": (
+        "id action_ref status parent enforcement rule_ref trigger_ref created updated worker finished_at exit_code "
+        "duration_ms succeeded not_before retry_count"
+    ),
+    "/api/v1/executions/{id}": (
+        "id action action_ref config parent enforcement executor worker status result created updated pack_ref rule_ref "
+        "trigger_ref root priority not_before timeout_seconds scheduled_at finished_at exit_code duration_ms succeeded "
+        "retry_count max_retries retry_reason retry_of attempt epoch expires_at cancelled_by pinned correlation_id"
+    ),
+    "/api/v1/executions/{id}/why": "execution status since summary position next_check_at reasons",
+    "/api/v1/executions/stats": "total completed failed running pending cancelled timeout abandoned window",
+    "/api/v1/artifacts": "id ref scope owner type visibility name content_type size_bytes created updated",
+    "/api/v1/artifacts/{id}": (
+        "id ref scope owner type visibility retention_policy retention_limit name description content_type size_bytes "
+        "created updated"
+    ),
+    "/api/v1/artifacts/{id}/versions": "id version content_type size_bytes created_by created",
+    "/api/v1/artifacts/{id}/versions/latest": "id artifact version content_type size_bytes created_by created",
+    "/api/v1/history/{entity_type}": "time operation entity_id entity_ref changed_fields old_values new_values",
+    "/auth/me": (
+        "id login display_name auth_provider is_local can_change_password effective_permissions "
+        "assigned_permission_set_refs"
+    ),
+}
+OMITTED_FROM = {
+    "/api/v1/actions": {"param_schema", "out_schema", "pack", "is_adhoc", "timeout_seconds"},
+    "/api/v1/executions": {"config", "result", "executor", "pack_ref"},
+    "/api/v1/executions/{id}": {"permission_set_refs", "worker_selector", "started_at", "workflow_task"},
+    "/api/v1/artifacts": {"data", "description", "retention_policy", "retention_limit"},
+    "/api/v1/artifacts/{id}/versions": {"content_json", "meta", "artifact"},
+}
+
+
+@pytest.fixture(scope="module")
+def document():
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+class Rows:
+    """One more row of every kind with each ``add``; all below the same parents."""
+
+    def __init__(self):
+        self.pack = make_pack(ref="pp")
+        self.action = make_action(pack=self.pack, ref="pp.a")
+        self.execution = make_execution(action=self.action, enforcement=1, status="failed")
+        self.worker = make_worker()
+        self.runtime = make_runtime(ref="pp.sh", pack=self.pack, pack_ref="pp")
+        self.artifact = Artifact.objects.create(ref="r", type="other", scope="system", owner="")
+        ExecutionHistory.objects.all().delete()
+        WorkerHistory.objects.all().delete()
+        self._add_to_parents()
+
+    def add(self):
+        number = Pack.objects.count()
+        make_pack(ref=f"pp{number}")
+        make_action(
+            pack=self.pack,
+            ref=f"pp.a{number}",
+            runtime=make_runtime(ref=f"pp.s{number}", pack=self.pack, pack_ref="pp"),
+        )
+        make_execution(action=self.action, status="failed", worker=make_worker())
+        Artifact.objects.create(ref=f"r{number}", type="other", scope="system", owner="")
+        self._add_to_parents()
+
+    def _add_to_parents(self):
+        add_json_version(self.artifact.pk, {"a": 1}, Origin(execution=self.execution.pk))
+        retry = {"original_execution": self.execution, "retry_count": Execution.objects.count(), "enforcement": 1}
+        make_execution(action=self.action, status="failed", **retry)
+        ExecutionHistory.objects.create(operation="UPDATE", entity_id=self.execution.pk, changed_fields=["status"])
+        WorkerHistory.objects.create(operation="UPDATE", entity_id=self.worker.pk, changed_fields=["status"])
+
+    def path(self, template):
+        known = {
+            "/executions/{id}": self.execution.pk,
+            "/workers/{id}": self.worker.pk,
+            "/artifacts/{id}": self.artifact.pk,
+            "/actions/{ref}": self.action.ref,
+            "/packs/{ref}": self.pack.ref,
+            "/runtimes/{ref}": self.runtime.ref,
+            "/artifacts/ref/{ref}": self.artifact.ref,
+            "{entity_type}": "execution",
+            "{enforcement}": 1,
+            "{status}": "failed",
+            "{stream}": "stdout",
+            "{number}": 1,
+        }
+        for part, value in known.items():
+            template = template.replace(part, f"{part[: part.index('{')]}{value}")
+        return template
+
+
+@pytest.fixture
+def rows(db, settings, tmp_path):
+    settings.ARTIFACTS_DIR = tmp_path
+    return Rows()
+
+
+def reads(document):
+    return [path for path, item in document["paths"].items() if "get" in item]
+
+
+def is_list(document, path):
+    content = document["paths"][path]["get"]["responses"].get("200", {}).get("content", {})
+    schema = resolved(document, content.get("application/json", {}).get("schema", {}))
+    return "pagination" in schema.get("properties", {})
+
+
+def resolved(document, schema):
+    return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def test_lists_ask_as_often_for_one_row_as_for_many_and_have_all_keys(document, rows):
+    lists = [path for path in reads(document) if is_list(document, path)]
+    assert len(lists) >= 12
+    client = signed_in()
+
+    def asked(path):
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            answer = client.get(path)
+        assert answer.status_code == 200, path
+        return len(queries), answer.json()
+
+    for path in lists:
+        asked(rows.path(path))  # whatever is remembered for good is remembered now
+    before = {path: asked(rows.path(path)) for path in lists}
+    for _time in range(3):
+        rows.add()
+    for path in lists:
+        (few_queries, few), (queries, many) = before[path], asked(rows.path(path))
+        assert queries <= few_queries, path
+        assert len(many["data"]) >= len(few["data"]) + 2 > 2, path
+        assert many["items"] == many["data"], path
+        assert set(many["pagination"]) >= PAGINATION, path
+        assert many["pagination"]["total_items"] == len(many["data"]), path
+
+
+def test_keys_that_are_always_present(document, rows):
+    client = signed_in()
+    for path, names in ALWAYS.items():
+        body = client.get(rows.path(path)).json()
+        data = body["data"][0] if isinstance(body["data"], list) else body["data"]
+        assert set(names.split()) - set(data) == set(), path
+        assert OMITTED_FROM.get(path, set()) & set(data) == set(), path
+    bare = client.get(rows.path("/api/v1/workers/{id}")).json()
+    assert bare["id"] == rows.worker.pk
+    assert set(bare["load"]) >= {"requested", "scheduling", "scheduled", "running", "canceling", "total_active"}
+
+
+def test_answers_are_as_the_document_says(document, rows):
+    """Every key that the document requires is there."""
+    client = signed_in()
+    for path in reads(document):
+        response = document["paths"][path]["get"]["responses"].get("200", {})
+        schema = response.get("content", {}).get("application/json", {}).get("schema")
+        if (
+            schema is None
+            or (path.startswith("/auth/") and path != "/auth/me")
+            or path.endswith(("/search", "/export"))
+        ):
+            continue
+        answer = client.get(rows.path(path))
+        assert answer.status_code == 200, path
+        _check(document, schema, answer.json(), path)
+
+
+def _check(document, schema, value, where):
+    schema = resolved(document, schema)
+    for inner in schema.get("allOf", []):
+        _check(document, inner, value, where)
+    if value is None:
+        return
+    if schema.get("type") == "array":
+        assert isinstance(value, list), where
+        for entry in value:
+            _check(document, schema["items"], entry, f"{where}[]")
+    if schema.get("type") == "object" and "properties" in schema:
+        assert set(schema.get("required", [])) - set(value) == set(), where
+        for name in set(schema["properties"]) & set(value):
+            _check(document, schema["properties"][name], value[name], f"{where}.{name}")
+
+
+@pytest.mark.parametrize("seen", ["rows", "nothing"])
+def test_pages_for_browsers(document, rows, seen):
+    if seen == "nothing":
+        for model in (Execution, Artifact, Action, Runtime, Worker, Pack):
+            model.objects.all().delete()
+    client = signed_in()
+    for path in reads(document):
+        answer = client.get(rows.path(path), headers={"Accept": "text/html"})
+        assert answer.status_code < 500 or path in ("/auth/oidc/login", "/auth/callback"), path
+        if seen == "rows" and path not in ("/auth/logout", "/auth/oidc/login", "/auth/callback"):
+            assert answer.status_code == (400 if path.endswith("/logs/search") else 200), path
+        stranger = anonymous().get(rows.path(path), headers={"Accept": "text/html"})
+        assert stranger.status_code == 401 or path.startswith("/auth/"), path
