@@ -22,6 +22,7 @@ from apps.workers.fitness import Offer, misfit
 from apps.workers.models import EnvironmentStatus, PackEnvironment, WorkerLease
 
 MOST_COUNTED_AHEAD = 10_000
+PAUSED_SWEEPS = 3  # so many sweeps passed over something a free worker could take: nobody dispatches
 ENDED_BY = {
     "execution_scheduler": "scheduler",
     "execution_timeout_monitor": "worker_lost",
@@ -112,10 +113,23 @@ def _in_line(execution: Execution, fitting: list[Offer]) -> tuple[list[Reason], 
         reasons.append(
             _reason("workers_busy", f"All fitting workers are full: {full}", execution.updated, workers=busy)
         )
+    elif not ahead and (seconds := (clock.now() - execution.updated).total_seconds()) > _paused_seconds():
+        reasons.append(_paused(execution, seconds))
     if ahead or not reasons:
         text = f"{ahead} executions of higher priority or age are before it" if ahead else "Its turn is next"
         reasons.append(_reason("behind_others", text, execution.updated, ahead=ahead))
     return reasons, ahead + 1
+
+
+def _paused_seconds() -> float:
+    return PAUSED_SWEEPS * settings.SWEEP_SECONDS
+
+
+def _paused(execution: Execution, seconds: float) -> Reason:
+    message = (
+        f"A worker is free, but nothing has been dispatched for {seconds:.0f} s; is `manage.py scheduler` running?"
+    )
+    return _reason("dispatch_paused", message, execution.updated, subsystem="dispatcher", message=message)
 
 
 def _ahead(execution: Execution) -> int:
