@@ -202,6 +202,7 @@ if CELERY_BROKER_URL == "memory://":
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_CONSUMER = "attune.worker:Consumer"
 CELERY_WORKER_POOL = "threads"  # a slot mostly waits for a child process
 CELERY_WORKER_CONCURRENCY = WORKER_SLOTS
 # Dispatch never hands over more than there are slots, so nothing is hoarded; and with a limit the window is re-opened
