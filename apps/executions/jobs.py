@@ -1,5 +1,6 @@
 """Make the job of a claimed execution: everything its run needs, as plain values."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ from apps.executions.log_versions import log_directory
 from apps.executions.models import Execution
 from apps.executions.parameters import own_variables, parameters_of, special_of
 from apps.identity.tokens import mint_execution_token
-from apps.packs.models import Pack
 from apps.packs.services import pack_directory
 from apps.workers.agent import WorkerAgent
 from apps.workers.environments import ready_environment
 from apps.workers.fitness import read_capabilities
-from apps.workers.job_spec import Job
+from apps.workers.job_spec import Job, RuntimeSpec
 from apps.workers.specs import runtime_spec
 
 TOKEN_MARGIN_SECONDS = 60  # beyond the time limit of the process (auth.md 2.1)
@@ -27,11 +27,12 @@ class ActionMissing(Exception):
     """The action of the execution no longer exists."""
 
 
-def job_of(execution: Execution, agent: WorkerAgent) -> Job:
+def job_of(execution: Execution, agent: WorkerAgent, *, called_off: Callable[[], bool]) -> Job:
     """
     Return the job of an execution; builds the pack's environment first when it is missing.
 
     Raises ActionMissing. May take as long as an environment build; that time does not count against the time limit.
+    ``called_off`` ends the wait for a build that another run makes.
     """
     action = current_action(execution.action_id) if execution.action_id is not None else None
     if action is None:
@@ -51,7 +52,7 @@ def job_of(execution: Execution, agent: WorkerAgent) -> Job:
         runtime=spec,
         available_runtimes=tuple(read_capabilities(agent.offers())[0]),
         pack_dir=pack_dir,
-        env_dir=_environment(pack, action, spec, pack_dir),
+        env_dir=_environment(action, spec, pack_dir, called_off),
         parameters=fill_defaults(action.param_schema, parameters_of(execution.config, action.param_schema)),
         ambient={},
         secret_names=secret_names(action.param_schema),
@@ -71,10 +72,12 @@ def job_of(execution: Execution, agent: WorkerAgent) -> Job:
     )
 
 
-def _environment(pack: Pack, action: Action, spec: Any, pack_dir: Path | None) -> Path | None:
+def _environment(
+    action: Action, spec: RuntimeSpec | None, pack_dir: Path | None, called_off: Callable[[], bool]
+) -> Path | None:
     if spec is None or action.runtime is None or pack_dir is None:
         return None
-    return ready_environment(pack, action.runtime, spec.version)
+    return ready_environment(action.pack, action.runtime, spec.version, called_off=called_off)
 
 
 def _product_variables(execution: Execution, action: Action, timeout_seconds: int) -> dict[str, str]:
