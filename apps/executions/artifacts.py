@@ -394,6 +394,11 @@ def _insert(artifact: Artifact, origin: Origin, *, content_type: str | None, **c
     return version
 
 
+def keep_to_limit(artifact_id: int) -> None:
+    """Remove the oldest versions of an artifact beyond its limit; its row is locked already."""
+    _keep_to_limit(Artifact.objects.get(pk=artifact_id))
+
+
 def _keep_to_limit(artifact: Artifact) -> None:
     if artifact.retention_policy != ArtifactRetentionPolicy.VERSIONS:
         return

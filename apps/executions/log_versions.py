@@ -9,6 +9,7 @@ from django.db import connection
 
 from apps.actions.models import ArtifactRetentionPolicy
 from apps.core import clock, sql
+from apps.executions.artifacts import keep_to_limit
 from apps.executions.models import Artifact, ArtifactType, ArtifactVersion, Execution, OwnerType
 from apps.workers.results import PREVIEW_CHARACTERS, decode
 
@@ -17,6 +18,11 @@ CONTENT_TYPE = "text/plain; charset=utf-8"
 
 _ids: dict[str, int] = {}
 _MOST_REMEMBERED = 10_000
+
+_TOUCH = """
+UPDATE artifact SET size_bytes = %s, content_type = %s, updated = {now}
+WHERE id = %s AND ref = %s RETURNING retention_policy
+"""
 
 # The number is taken in the statement that writes it, under the lock that the UPDATE of the artifact holds.
 _INSERT_VERSION = """
@@ -66,9 +72,10 @@ def _size_on_disk(execution_id: int, stream: str) -> int:
 def _register(execution: Execution, stream: str, size: int) -> None:
     ref = f"{execution.action_ref}.{stream}.log"
     artifact_id = _ids.get(ref)
-    if artifact_id is None or not _touch(artifact_id, ref, size):
+    policy = _touch(artifact_id, ref, size) if artifact_id is not None else None
+    if artifact_id is None or policy is None:
         artifact_id = _artifact(execution, ref).pk
-        _touch(artifact_id, ref, size)
+        policy = _touch(artifact_id, ref, size)
     name = f"execution_{execution.pk}/{stream}.log"
     adapt = ArtifactVersion._meta.get_field("meta").get_db_prep_save
     meta = adapt({"stream": stream, "execution_id": execution.pk}, connection)
@@ -78,12 +85,20 @@ def _register(execution: Execution, stream: str, size: int) -> None:
             _INSERT_VERSION,
             [created, artifact_id, execution.pk, CONTENT_TYPE, size, name, name, meta, artifact_id],
         )
+    if policy == ArtifactRetentionPolicy.VERSIONS:
+        keep_to_limit(artifact_id)
 
 
-def _touch(artifact_id: int, ref: str, size: int) -> bool:
-    """Copy the size to the artifact, which also locks it; False when it is not there (deleted, rolled back)."""
-    values = {"size_bytes": size, "content_type": CONTENT_TYPE, "updated": clock.now()}
-    return bool(sql.update(Artifact, values, "id = %s AND ref = %s", [artifact_id, ref]))
+def _touch(artifact_id: int, ref: str, size: int) -> str | None:
+    """
+    Copy the size to the artifact, which also locks it, and return its retention policy.
+
+    None when it is not there (deleted, rolled back).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_TOUCH.format(now=sql.now_text()), [size, CONTENT_TYPE, artifact_id, ref])
+        rows = cursor.fetchall()
+    return str(rows[0][0]) if rows else None
 
 
 def _artifact(execution: Execution, ref: str) -> Artifact:

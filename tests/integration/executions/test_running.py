@@ -99,6 +99,16 @@ def test_log_is_an_artifact_version_and_versions_count_up() -> None:
     ]
 
 
+def test_logs_are_kept_to_the_number_that_the_action_says() -> None:
+    action = shell("echo out", log_retention_policy="versions", log_retention_limit=2)
+    runs = [run(action) for _ in range(3)]
+
+    versions = ArtifactVersion.objects.filter(artifact__ref=f"{action.ref}.stdout.log").order_by("version")
+    assert list(versions.values_list("version", "execution")) == [(2, runs[1].pk), (3, runs[2].pk)]
+    assert [Path(execution.result["stdout_log"]).exists() for execution in runs] == [False, True, True]
+    assert [execution.result["stdout"] for execution in runs] == ["out\n"] * 3
+
+
 def test_inline_python_result_and_exception() -> None:
     python = Runtime.objects.get(ref="core.python")
     double = make_action(entrypoint='def run(n): return {"double": n * 2}', runtime=python)
