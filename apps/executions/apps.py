@@ -1,7 +1,7 @@
 from typing import Any
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, post_save
 
 
 def forget_rows(**_signal: Any) -> None:
@@ -20,10 +20,12 @@ class ExecutionsConfig(AppConfig):
     name = "apps.executions"
 
     def ready(self) -> None:
-        from apps.executions import receivers, visibility, worker_load  # models are ready only now
+        from apps.actions.models import Action  # models are ready only now
+        from apps.executions import receivers, visibility, worker_load
         from apps.identity.executions import execution_standing
         from apps.workers import load, signals
 
+        post_save.connect(receivers.on_action_saved, sender=Action, dispatch_uid="executions.action_saved")
         signals.lease_over.connect(receivers.on_lease_over, dispatch_uid="executions.lease_over")
         signals.worker_draining.connect(receivers.on_worker_draining, dispatch_uid="executions.draining")
         signals.worker_available.connect(receivers.on_worker_available, dispatch_uid="executions.available")

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
+from apps.actions.models import Action
 from apps.executions.build_logs import keep_build_log
+from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_on_commit, dispatch_waiting
 from apps.executions.models import Execution
 from apps.executions.settling import settle, settle_worker, take_back_unclaimed
@@ -44,6 +47,19 @@ def on_worker_available(**_signal: Any) -> None:
         dispatch_on_commit()
     else:
         dispatch_waiting()
+
+
+def on_action_saved(*, instance: Action, created: bool, **_signal: Any) -> None:
+    """What waits for this action demands what the action demands now, and not what it did when it was asked for."""
+    waiting = Execution.objects.filter(action=instance, status=Status.REQUESTED, demand__isnull=False)
+    if created or not waiting.exists():
+        return
+    own = Q(worker_selector__isnull=False) | Q(worker_tolerations__isnull=False) | Q(worker_affinity__isnull=False)
+    demand = demand_id(requirements_of(instance, Execution()))
+    moved = waiting.exclude(own).exclude(demand=demand).update(demand=demand)
+    moved += waiting.filter(own).update(demand=None)  # the next sweep puts each in line anew
+    if moved:
+        dispatch_on_commit()
 
 
 def on_lease_renewed(

@@ -8,9 +8,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.actions.services import update_action
 from apps.executions.dispatch import dispatch_once, dispatch_waiting
 from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.states import Status
+from apps.executions.sweep import put_in_line
+from apps.workers.models import Worker
 from tests.factories import make_action, make_execution, make_request, make_runtime, make_worker
 
 pytestmark = pytest.mark.django_db
@@ -170,3 +173,21 @@ def test_two_dispatchers_at_once_never_fill_a_slot_twice(announced: Announced) -
 
     assert Execution.objects.filter(worker=worker, status=Status.SCHEDULED).count() == 7
     assert len({execution_id for _worker, execution_id, _epoch in announced}) == len(announced) == 7
+
+
+def test_what_waits_follows_an_edit_of_its_action(announced: Announced) -> None:
+    gpu = make_worker(name="gpu", capabilities={"labels": {"gpu": "1"}}, cordoned=True)
+    plain = make_worker(name="plain")
+    action = make_action(worker_selector={"gpu": "1"})
+    follows, own = make_request(action=action), make_request(action=action, worker_selector={"gpu": "1"})
+    dispatch_waiting()
+    assert announced == []
+
+    update_action(action, {"worker_selector": {}})
+    put_in_line()
+    dispatch_waiting()
+    assert announced == [(plain.pk, follows.pk, 1)]
+
+    Worker.objects.filter(pk=gpu.pk).update(cordoned=False)
+    dispatch_waiting()
+    assert announced == [(plain.pk, follows.pk, 1), (gpu.pk, own.pk, 1)]
