@@ -55,7 +55,7 @@ class ConsoleCommand(BaseCommand):
         except (OperationalError, ProgrammingError) as error:
             raise Problem(
                 f"The database cannot be used ({str(error).strip().splitlines()[0]}). "
-                "Is it running, and has `manage.py migrate` or `make up` prepared it?"
+                "Is it running, and has `make up` or `manage.py prepare` made it ready?"
             ) from error
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)

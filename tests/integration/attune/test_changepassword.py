@@ -39,3 +39,8 @@ def test_what_cannot_be_done_is_said(typed, login, password, words):
 
     with pytest.raises(CommandError, match=words):
         call_command("changepassword", login)
+
+
+def test_superusers_are_made_by_another_name():
+    with pytest.raises(CommandError, match="create_identity --login NAME --permission-set core.admin"):
+        call_command("createsuperuser")
