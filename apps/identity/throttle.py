@@ -1,8 +1,9 @@
 """Failed attempts to sign in, counted for one login from one address (auth.md section 3), shared by all processes."""
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 
 from apps.core import clock
@@ -27,16 +28,23 @@ def check(key: str) -> None:
 def count(key: str) -> None:
     """Count one failure; the window begins with the first."""
     now = clock.now()
+    if _add(key, now):
+        return
+    try:
+        with transaction.atomic():
+            SignInFailures.objects.create(key=key, failures=1, since=now)
+    except IntegrityError:
+        _add(key, now)  # another failure at the same moment was the first
+
+
+def _add(key: str, now: datetime) -> bool:
+    """Add one to the count, if there is one."""
     over = When(since__lte=now - WINDOW, then=Value(1))
     changed = SignInFailures.objects.filter(key=key).update(
         failures=Case(over, default=F("failures") + 1),
         since=Case(When(since__lte=now - WINDOW, then=Value(now)), default=F("since")),
     )
-    if not changed:
-        SignInFailures.objects.bulk_create(
-            [SignInFailures(key=key, failures=1, since=now)],
-            ignore_conflicts=True,  # two first failures at once count as one
-        )
+    return changed > 0
 
 
 def clear(key: str) -> None:
