@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from apps.workers.guard_script import FOLLOW_SECONDS
 from apps.workers.jobs import RunnerServices
 from apps.workers.run_marks import boot_seconds
 from tests.integration.workers.test_process import wait_until
@@ -17,7 +19,7 @@ from tests.programs import is_alive, make_job, processes_with, run, state_of
 
 pytestmark = pytest.mark.sqlite  # no database: once is enough
 
-# A worker of its own: takes a lease, runs three programs and tells its guard.
+# A worker of its own: takes a lease, runs five programs and tells its guard.
 WORKER = """
 import json, sys, threading
 from pathlib import Path
@@ -34,6 +36,8 @@ scripts = [
     ("shell", "trap '' TERM; echo $$ >{directory}/1.pid; sleep 71; sleep 71"),
     ("shell", "setsid bash -c 'echo $$ >{directory}/2.pid; sleep 71; sleep 71' & wait"),
     ("python", "import os, time; open('{directory}/3.pid', 'w').write(str(os.getpid())); time.sleep(71)"),
+    ("shell", "setsid env -i bash -c 'echo $$ >{directory}/4.pid; sleep 71; sleep 71' & wait"),
+    ("shell", "setsid -f env -i bash -c 'echo $$ >{directory}/5.pid; sleep 71; sleep 71'; sleep 71"),
 ]
 for runtime, script in scripts:
     job = make_job(script, directory, runtime=runtime)
@@ -52,9 +56,10 @@ class Worker:
         told = json.loads(self.process.stdout.readline())
         self.guard: int = told["guard"]
         self.private = Path(told["directory"])
-        files = [directory / f"{number}.pid" for number in (1, 2, 3)]
+        files = [directory / f"{number}.pid" for number in (1, 2, 3, 4, 5)]
         wait_until(lambda: all(file.exists() and file.read_text().strip() for file in files))
         self.programs = [int(file.read_text()) for file in files]
+        time.sleep(FOLLOW_SECONDS + 0.2)  # the guard looks for daemons so often
 
     def end(self) -> None:
         self.process.kill()
