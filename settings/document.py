@@ -14,8 +14,10 @@ Everything is an environment variable, read once at the start. A value that cann
 nobody knows, stop the start with a sentence that names it. An empty value counts as not set, except for secrets.
 Names that programs get (`ATTUNE_API_URL`, `ATTUNE_EXECUTION_ID`, ...) are known and ignored.
 
-`<state>` is `ATTUNE_STATE_DIR`. Several hosts share `DATABASE_URL`, `CELERY_BROKER_URL`, `ATTUNE_JWT_SECRET` and
-`ATTUNE_ENCRYPTION_KEY`. The settings module is `settings.dev`; behind TLS use
+`<state>` is `ATTUNE_STATE_DIR`. Several hosts share `DATABASE_URL`, `CELERY_BROKER_URL`, `ATTUNE_JWT_SECRET`,
+`ATTUNE_ENCRYPTION_KEY`, and the directories of `ATTUNE_PACKS_DIR` and `ATTUNE_ARTIFACTS_DIR`. Read, but without effect
+so far: `CHANNEL_LAYER_URL`, `ATTUNE_METRICS_TOKEN`, `ATTUNE_STORAGE_BUDGET_GB`, and `ATTUNE_LOG_RETENTION_DAYS`, which is
+only noted with each log. The settings module is `settings.dev`; behind TLS use
 `DJANGO_SETTINGS_MODULE=settings.production`, which asks for secure cookies and a strong secret.
 
 This page is made from `settings/env.py` by `make fix`.
