@@ -1,6 +1,7 @@
 """Attempts that the engine makes for executions that never ran, or lost their worker (execution.md sections 5 and 16)."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -64,12 +65,12 @@ def test_attempt_after_a_lost_worker_waits_like_any_retry() -> None:
         ({"status": "error", "lease_seconds": -1}, "worker_unavailable"),
     ],
 )
-def test_the_reason_says_how_the_worker_was_lost(worker: dict[str, object], reason: str) -> None:
+def test_the_reason_says_how_the_worker_was_lost(worker: dict[str, Any], reason: str) -> None:
     execution = make_execution(
         status=Status.RUNNING,
         worker=make_worker(**worker),
         epoch=1,
-        on_worker_lost=OnWorkerLost.RETRY,  # type: ignore[arg-type]
+        on_worker_lost=OnWorkerLost.RETRY,
     )
 
     sweep.settle_lost()
