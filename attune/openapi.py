@@ -36,6 +36,7 @@ class SwaggerPage(SpectacularSwaggerSplitView):
 
     authentication_classes = ()
     permission_classes = ()
+    http_method_names = ["get", "head"]
     url_name = "openapi-document"
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Response:

@@ -97,8 +97,9 @@ class PagePagination(BasePagination):
     def _read(self, params: Mapping[str, str]) -> None:
         self.page = max(1, query.integer(params, "page", minimum=0) or 0)
         name = next((name for name in SIZE_PARAMETERS if params.get(name)), self.size_parameter)
-        asked = query.integer(params, name)
-        self.asked_size = self.default_size if asked is None else asked
+        asked = query.number(params, name)
+        # Never refused, however large: what is echoed is kept to 64 bits.
+        self.asked_size = self.default_size if asked is None else min(max(asked, -query.MAX_ID), query.MAX_ID)
         self.size = min(max(self.asked_size, 1), self.maximum_size)
 
     def _wants_total(self, params: Mapping[str, str]) -> bool:

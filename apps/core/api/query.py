@@ -52,15 +52,21 @@ def boolean(params: Params, name: str) -> bool | None:
 
 def integer(params: Params, name: str, *, minimum: int = -MAX_ID - 1, maximum: int = MAX_ID) -> int | None:
     """Return a whole number within the limits."""
+    found = number(params, name)
+    if found is not None and not minimum <= found <= maximum:
+        raise BadRequest(f"Query parameter '{name}' must be from {minimum} to {maximum}")
+    return found
+
+
+def number(params: Params, name: str) -> int | None:
+    """Return a whole number of any size."""
     value = text(params, name)
     if value is None:
         return None
-    number = parse_integer(value)
-    if number is None:
+    found = parse_integer(value)
+    if found is None:
         raise BadRequest(f"Query parameter '{name}' must be a whole number, not '{_short(value)}'")
-    if not minimum <= number <= maximum:
-        raise BadRequest(f"Query parameter '{name}' must be from {minimum} to {maximum}")
-    return number
+    return found
 
 
 def choice(params: Params, name: str, options: Collection[str]) -> str | None:

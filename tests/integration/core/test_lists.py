@@ -87,6 +87,12 @@ def test_size_is_lowered_or_raised_and_the_asked_one_echoed(client, asked, used)
     assert (told["page_size"], told["effective_page_size"]) == (asked, used)
 
 
+@pytest.mark.parametrize(("asked", "used"), [(10**30, 100), (-(10**30), 1)])
+def test_size_beyond_64_bits_is_not_refused_either(client, asked, used):
+    told = client.get(PACKS, {"page_size": asked}).json()["pagination"]
+    assert (abs(told["page_size"]), told["effective_page_size"]) == (2**63 - 1, used)
+
+
 def test_newest_first_lists_have_their_own_default(client):
     assert client.get(ARTIFACTS).json()["pagination"]["page_size"] == 20
 

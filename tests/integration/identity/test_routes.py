@@ -44,7 +44,29 @@ def test_no_route_answers_without_a_token_unless_it_is_on_the_list():
                 continue
             if answer.status_code != 401 or "code" not in (answer.json().get("error") or {}):
                 open_routes.add((method, path))
-    assert open_routes - PUBLIC == set()
+    assert open_routes == PUBLIC
+
+
+@pytest.mark.django_db
+def test_no_other_method_is_a_way_around_the_gate():
+    client = anonymous()
+    for path in all_paths():
+        answer = client.get(path)
+        for method in ("HEAD", "OPTIONS", "TRACE", "PROPFIND"):
+            is_open = method == "HEAD" and ("get", path) in PUBLIC
+            status = client.generic(method, path).status_code
+            assert status == answer.status_code if is_open else status in (401, 405), (method, path)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path", ["/nope", "/api", "/api/v1", "/api/v1/nope", "/api/v2/packs", "/api/v1/packs/", "/auth"]
+)
+def test_unknown_path_is_not_found_with_an_empty_body(path):
+    for client in (anonymous(), signed_in()):
+        for method in METHODS:
+            answer = getattr(client, method)(path)
+            assert (answer.status_code, answer.content) == (404, b""), method
 
 
 @pytest.mark.django_db
