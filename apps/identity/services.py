@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -247,6 +248,12 @@ def store_permission_set(
     return held
 
 
+def _random_password() -> str:
+    """120 bits in letters and digits: it is typed after options and into shells."""
+    alphabet = string.ascii_letters + string.digits
+    return "".join(secrets.choice(alphabet) for _ in range(20))
+
+
 def ensure_administrator() -> Administrator | None:
     """
     Create what the settings name, and an administrator when there is none. Call after the core pack is loaded.
@@ -258,7 +265,7 @@ def ensure_administrator() -> Administrator | None:
         _ensure(wanted)
     if PermissionAssignment.objects.filter(permset__ref=ADMIN_SET_REF).exists():
         return None
-    login, password = settings.ADMIN_LOGIN or "admin", secrets.token_urlsafe(15)
+    login, password = settings.ADMIN_LOGIN or "admin", _random_password()
     existing = Identity.objects.filter(login=login).first()
     if existing is not None and settings.ADMIN_LOGIN is None:
         # Whoever took this name must not become administrator by it.
