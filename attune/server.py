@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from settings.env import CannotStart
 
@@ -22,6 +23,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # How long answers under way may take when the product stops.
 ANSWER_GRACE_SECONDS = 2
+# How long a new connection may take to ask for something. Each one costs a descriptor, and programs need some too.
+REQUEST_SECONDS = 20.0
 _TICK_SECONDS = 1.0
 
 
@@ -97,6 +100,20 @@ def _while_starting(path: str) -> tuple[int, dict[str, Any] | None]:
             return 503, {"error": "Attune is starting", "code": "SERVICE_UNAVAILABLE", "status": 503}
 
 
+class _Protocol(HttpToolsProtocol):
+    """Uvicorn's protocol, which waits for the next request on a connection but not for the first for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self.loop.call_later(REQUEST_SECONDS, self._close_unused)
+
+    def _close_unused(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle  # of the first request; none yet, whatever uvicorn declares
+        still_http = self.transport.get_protocol() is self
+        if not cycle and still_http and not self.transport.is_closing():
+            self.transport.close()
+
+
 class _Server(uvicorn.Server):
     """Uvicorn that sleeps until asked to stop, instead of looking ten times a second."""
 
@@ -129,6 +146,7 @@ class HttpServer:
         self._server = _Server(
             uvicorn.Config(
                 application,
+                http=_Protocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

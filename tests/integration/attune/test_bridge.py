@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from attune import bridge
+from attune import bridge, server
 from attune.bridge import Bridge
 from attune.server import HttpServer, listen
 from tests.processes import wait_until
@@ -26,14 +26,13 @@ def serve() -> Iterator[Callable[[Answer], int]]:
 
     def start(application: Answer) -> int:
         listener = listen("127.0.0.1", 0)
-        server = HttpServer(listener, Bridge(application, threads=2))
-        server.start()
-        started.append(server)
+        started.append(HttpServer(listener, Bridge(application, threads=2)))
+        started[-1].start()
         return int(listener.getsockname()[1])
 
     yield start
-    for server in started:
-        server.stop()
+    for each in started:
+        each.stop()
 
 
 def ask(port: int, method: str = "GET", path: str = "/", body: Any = None, **headers: str) -> tuple[int, bytes]:
@@ -179,6 +178,20 @@ def test_clients_that_do_not_read_do_not_keep_the_threads(serve: Callable[[Answe
     assert ask(port, path="/small") == (200, b"ok")
     for client in deaf:
         client.close()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET / HTTP/1.1\r\nX-"])
+def test_connections_without_a_request_are_closed(
+    serve: Callable[[Answer], int], monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.3, raising=False)
+    port = serve(reads_and_tells)
+    client = socket.create_connection(("127.0.0.1", port), timeout=5)
+    client.sendall(beginning)
+
+    assert client.recv(1) == b""
+    client.close()
+    assert ask(port, "POST", "/", b"x")[0] == 200
 
 
 def test_error_on_the_way_breaks_the_transfer(
