@@ -67,7 +67,9 @@ def _run_claimed(execution: Execution, control: RunControl, agent: WorkerAgent) 
 
 def _program(execution: Execution, control: RunControl, agent: WorkerAgent) -> JobReport:
     try:
-        job = _until_the_lease_ends(agent, lambda: job_of(execution, agent, called_off=lambda: control.called))
+        job = _until_the_lease_ends(
+            agent, lambda: job_of(execution, agent, called_off=lambda: control.reason is not None)
+        )
         release_connection()
         return run_job(job, control, agent.services)
     except LeaseOver:
