@@ -151,7 +151,10 @@ CORS_ALLOWED_ORIGINS: list[str] = env.read("ATTUNE_CORS_ORIGINS") or [
     f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 3001, 5173, 8080)
 ]
 CORS_ALLOW_CREDENTIALS = True
-CORS_EXPOSE_HEADERS = ["x-request-id", "idempotent-replayed", "retry-after", "content-disposition", "content-range"]
+CORS_EXPOSE_HEADERS = [
+    "x-request-id", "idempotent-replayed", "retry-after", "content-disposition", "content-range", "accept-ranges", "etag",
+    "x-log-size", "x-log-offset", "x-log-next-offset", "x-log-complete", "x-log-truncated", "x-log-dropped-bytes",
+]  # fmt: skip
 CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 CORS_ALLOW_HEADERS = [
     "authorization", "content-type", "accept", "idempotency-key", "last-event-id", "range", "x-request-id",

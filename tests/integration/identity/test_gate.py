@@ -167,6 +167,14 @@ def test_cors_names_origin_methods_and_headers():
     }  # fmt: skip
 
 
+def test_pages_of_known_origins_may_read_the_headers_that_the_contract_names():
+    answer = anonymous().get("/auth/settings", HTTP_ORIGIN="http://localhost:5173")
+    assert set(answer["Access-Control-Expose-Headers"].split(", ")) >= {
+        "x-request-id", "idempotent-replayed", "retry-after", "content-disposition", "content-range", "etag",
+        "x-log-size", "x-log-offset", "x-log-next-offset", "x-log-complete", "x-log-truncated", "x-log-dropped-bytes",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "origin", ["http://evil.example", "null", "http://localhost:3001.evil.example", "https://localhost:3000"]
 )
