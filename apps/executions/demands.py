@@ -23,7 +23,8 @@ def requirements_of(action: Action | None, execution: Execution) -> dict[str, An
         own = getattr(execution, name)
         if own is None:
             own = getattr(action, name) if action is not None else None
-        return own or empty
+        # Plain SQL may have written anything; the API refuses what has another form.
+        return own if isinstance(own, type(empty)) else empty
 
     return {
         "runtime": sorted(runtime.names) if runtime is not None else None,
