@@ -54,7 +54,9 @@ def test_cancel_of_a_finished_execution_is_a_conflict(status: Status) -> None:
     execution = make_execution(status=status)
     updated = execution.updated
 
-    with pytest.raises(AlreadyFinished, match=f"Execution {execution.pk} is in status '{status}' and cannot be cancelled"):
+    with pytest.raises(
+        AlreadyFinished, match=f"Execution {execution.pk} is in status '{status}' and cannot be cancelled"
+    ):
         cancel_execution(execution.pk, by=None)
 
     execution.refresh_from_db()

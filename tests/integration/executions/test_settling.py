@@ -113,9 +113,7 @@ def test_not_picked_up_in_time_fails() -> None:
 
     execution.refresh_from_db()
     assert execution.status == Status.FAILED
-    assert execution.result["error"].startswith(
-        "Execution timeout: worker did not pick up task within 300 seconds"
-    )
+    assert execution.result["error"].startswith("Execution timeout: worker did not pick up task within 300 seconds")
     assert (execution.result["timeout_seconds"], execution.result["original_status"]) == (300, "scheduled")
 
 
