@@ -144,7 +144,7 @@ class VersionViewSet(VersionViews):
         services.delete_version(artifact.pk, version)
         return envelopes.done(f"Version {version} of artifact '{artifact.ref}' deleted successfully")
 
-    @extend_schema(responses={(200, "application/octet-stream"): Bare(OpenApiTypes.BINARY)})
+    @extend_schema(responses={(200, "*/*"): Bare(OpenApiTypes.BINARY)})
     def download(self, request: Request, pk: str, number: str | None = None) -> HttpResponseBase:
         """Download the bytes of a version, the latest unless one is named."""
         version = self._version()
