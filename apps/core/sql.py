@@ -6,12 +6,12 @@ database's. Values go through the model's fields all the same, so that both data
 here knows a domain; table and column names come from models, values are always parameters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 from apps.core.fields import JSONList, RefField, Text, UpdatedField
 
@@ -20,6 +20,7 @@ _NOW = {"postgresql": "statement_timestamp()", "sqlite": "strftime('%%Y-%%m-%%d 
 
 Row = Mapping[str, Any]
 _Model = TypeVar("_Model", bound=models.Model)
+_Answer = TypeVar("_Answer")
 
 
 def now_text() -> str:
@@ -34,9 +35,7 @@ def skip_locked_text() -> str:
 
 def fetch(text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Run a SELECT with placeholders (a percent sign is written twice) and return its rows, as the driver gives them."""
-    with connection.cursor() as cursor:
-        cursor.execute(text, parameters)
-        return list(cursor.fetchall())
+    return _run(text, parameters, _all_rows)
 
 
 def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
@@ -45,39 +44,27 @@ def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
         return
     names = tuple(rows[0])
     parameters = [value for row in rows for value in _adapted(model, row)]
-    with connection.cursor() as cursor:
-        cursor.execute(_insert_text(model, names, len(rows)), parameters)
+    _run(_insert_text(model, names, len(rows)), parameters, _nothing)
 
 
 def insert_returning(model: type[models.Model], row: Row, returning: Sequence[str]) -> tuple[Any, ...]:
     """Insert one row and return these columns of it, converted as the ORM does."""
     text = f"{_insert_text(model, tuple(row), 1)} RETURNING {', '.join(map(_quoted, returning))}"
-    with connection.cursor() as cursor:
-        cursor.execute(text, list(_adapted(model, row)))
-        found = cursor.fetchone()
+    found = _run(text, _adapted(model, row), _all_rows)[0]
     return tuple(_converted(_fields(model)[name], value) for name, value in zip(returning, found, strict=True))
 
 
 def update(model: type[models.Model], values: Row, where: str, parameters: Sequence[Any]) -> int:
     """Update the rows for which ``where`` (SQL with placeholders) holds; return how many there were."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_quoted(model._meta.db_table)} SET {_assignments(model, tuple(values))} WHERE {where}",
-            [*_adapted(model, values), *parameters],
-        )
-        return int(cursor.rowcount)
+    text = f"UPDATE {_quoted(model._meta.db_table)} SET {_assignments(model, tuple(values))} WHERE {where}"
+    return _run(text, [*_adapted(model, values), *parameters], _row_count)
 
 
 def update_returning(model: type[_Model], values: Row, where: str, parameters: Sequence[Any]) -> _Model | None:
     """Update the one row for which ``where`` holds and return it as it is then, None when there is none."""
     columns, _ = _reading(model, connection.vendor)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_quoted(model._meta.db_table)} SET {_assignments(model, tuple(values))} WHERE {where}"
-            f" RETURNING {columns}",
-            [*_adapted(model, values), *parameters],
-        )
-        rows = cursor.fetchall()
+    text = f"UPDATE {_quoted(model._meta.db_table)} SET {_assignments(model, tuple(values))} WHERE {where}"
+    rows = _run(f"{text} RETURNING {columns}", [*_adapted(model, values), *parameters], _all_rows)
     return _instance(model, rows[0]) if rows else None
 
 
@@ -86,6 +73,45 @@ def get(model: type[_Model], where: str, parameters: Sequence[Any]) -> _Model | 
     columns, _ = _reading(model, connection.vendor)
     rows = fetch(f"SELECT {columns} FROM {_quoted(model._meta.db_table)} WHERE {where}", parameters)
     return _instance(model, rows[0]) if rows else None
+
+
+def _run(text: str, parameters: Sequence[Any], take: Callable[[Any], _Answer]) -> _Answer:
+    """
+    Run a statement and return what ``take`` gets from its cursor.
+
+    On SQLite straight on the driver's connection, where nobody listens in: Django's cursor translates the placeholders
+    anew each time, which takes as long as the statement. Errors are Django's all the same.
+    """
+    here = connections[DEFAULT_DB_ALIAS]
+    if (
+        here.vendor == "sqlite"
+        and here.connection is not None
+        and not here.queries_logged
+        and not here.execute_wrappers
+    ):
+        here.validate_no_broken_transaction()
+        with here.wrap_database_errors:
+            return take(here.connection.execute(_with_question_marks(text), parameters))
+    with here.cursor() as cursor:
+        cursor.execute(text, parameters)
+        return take(cursor)
+
+
+@lru_cache(maxsize=1000)
+def _with_question_marks(text: str) -> str:
+    return text.replace("%s", "?").replace("%%", "%")
+
+
+def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
+    return list(cursor.fetchall())
+
+
+def _row_count(cursor: Any) -> int:
+    return int(cursor.rowcount)
+
+
+def _nothing(_cursor: Any) -> None:
+    return None
 
 
 def _instance(model: type[_Model], row: Sequence[Any]) -> _Model:
