@@ -186,6 +186,7 @@ def main() -> None:
     load_core_pack()
     worker = EmbeddedWorker(app)
     worker.start()
+    worker.wait_ready()
     finished = Finished()
     try:
         figures = {"overhead": overhead(finished), "python": warm_python(finished), "drain": drain(finished)}
