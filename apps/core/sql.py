@@ -33,6 +33,16 @@ def skip_locked_text() -> str:
     return "FOR NO KEY UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
 
 
+def indexed_by(index: str) -> str:
+    """
+    Return what follows a table's name so that this index is used.
+
+    SQLite prefers a column that is compared with a constant to a partial index, and then looks at every such row.
+    PostgreSQL's planner knows better and has no such words.
+    """
+    return f"INDEXED BY {index}" if connection.vendor == "sqlite" else ""
+
+
 def fetch(text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Run a SELECT with placeholders (a percent sign is written twice) and return its rows, as the driver gives them."""
     return _run(text, parameters, _all_rows)

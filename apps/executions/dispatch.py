@@ -40,10 +40,12 @@ MOST_IN_A_PASS = 200
 # The demands that have somebody in line, one index probe each (a loose index scan); both databases know this form.
 _WAITING_DEMANDS = """
 WITH RECURSIVE waiting(demand) AS (
-    SELECT (SELECT min(demand) FROM execution WHERE status = 'requested' AND NOT held AND demand IS NOT NULL)
+    SELECT (SELECT demand FROM execution {line}
+            WHERE status = 'requested' AND NOT held AND demand IS NOT NULL ORDER BY demand LIMIT 1)
     UNION ALL
-    SELECT (SELECT min(e.demand) FROM execution e
-            WHERE e.status = 'requested' AND NOT e.held AND e.demand IS NOT NULL AND e.demand > waiting.demand)
+    SELECT (SELECT e.demand FROM execution e {line}
+            WHERE e.status = 'requested' AND NOT e.held AND e.demand IS NOT NULL AND e.demand > waiting.demand
+            ORDER BY e.demand LIMIT 1)
     FROM waiting WHERE waiting.demand IS NOT NULL
 )
 SELECT demand FROM waiting WHERE demand IS NOT NULL
@@ -51,13 +53,13 @@ SELECT demand FROM waiting WHERE demand IS NOT NULL
 
 
 _HEADS = """
-SELECT id, action_ref, epoch, priority, created FROM execution
+SELECT id, action_ref, epoch, priority, created FROM execution {line}
 WHERE status = 'requested' AND NOT held AND demand = %s
 ORDER BY priority DESC, created, id LIMIT %s {locks}
 """
 
 _ACTIVE = """
-SELECT worker, count(*) FROM execution
+SELECT worker, count(*) FROM execution {on_worker}
 WHERE status IN ('scheduled', 'running', 'canceling') AND worker IS NOT NULL GROUP BY worker
 """
 
@@ -138,7 +140,7 @@ def dispatch_once() -> Pass:
 
 def waiting_demands() -> list[int]:
     """Return the ids of the demands that have an execution in line."""
-    return [row[0] for row in sql.fetch(_WAITING_DEMANDS)]
+    return [row[0] for row in sql.fetch(_WAITING_DEMANDS.format(line=sql.indexed_by("execution_in_line")))]
 
 
 def _make_pass(waiting: list[int]) -> Pass:
@@ -167,7 +169,9 @@ def _make_pass(waiting: list[int]) -> Pass:
 
 
 def _lock_heads(demand_id: int, most: int) -> list[Head]:
-    rows = sql.fetch(_HEADS.format(locks=sql.skip_locked_text()), [demand_id, most])
+    rows = sql.fetch(
+        _HEADS.format(line=sql.indexed_by("execution_in_line"), locks=sql.skip_locked_text()), [demand_id, most]
+    )
     return [
         Head(execution_id=pk, action_ref=ref, epoch=epoch, priority=priority, created=created, demand=demand_id)
         for pk, ref, epoch, priority, created in rows
@@ -176,7 +180,7 @@ def _lock_heads(demand_id: int, most: int) -> list[Head]:
 
 def active_counts(worker_ids: Iterable[int] | None = None) -> defaultdict[int, int]:
     """Return how many executions hold a slot of each worker."""
-    counts = defaultdict(int, sql.fetch(_ACTIVE))
+    counts = defaultdict(int, sql.fetch(_ACTIVE.format(on_worker=sql.indexed_by("execution_on_worker"))))
     return counts if worker_ids is None else defaultdict(int, {pk: counts[pk] for pk in worker_ids})
 
 
