@@ -27,6 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--need-both"]
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    # Started in the background of a script SIGINT is ignored, and so it would be in every process that the tests
+    # interrupt: a handler is reset to the default in a new program, "ignored" is passed on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="at-") as directory:  # short: sockets lie below it
             os.environ["TMPDIR"] = directory
