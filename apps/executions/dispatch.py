@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -318,15 +317,3 @@ def unmet_demand(demand: Demand, offers: list[Offer], rejections: list[str | Non
     reasons = {why for why in rejections if why is not None}
     told = reasons - NEVER or reasons  # where some would fit, the others' shortcomings are not why it fails
     return "; ".join(text for why, text in texts.items() if why in told) or "no worker is registered"
-
-
-def dispatch_later() -> None:
-    """Make a pass in a thread of its own, for callers that must not wait for one."""
-    threading.Thread(target=partial(_dispatch_in_thread), name="dispatch", daemon=True).start()
-
-
-def _dispatch_in_thread() -> None:
-    try:
-        dispatch_waiting()
-    finally:
-        connection.close()

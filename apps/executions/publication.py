@@ -7,6 +7,7 @@ from celery.utils import uuid
 from django.conf import settings
 
 from apps.workers.agent import current_agent
+from apps.workers.queue_names import queue_of
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +21,6 @@ _HEADERS = {
 }  # fmt: skip
 _NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _LONGEST_WAIT_SECONDS = 5.0  # for a free connection to the broker
-
-
-def queue_of(worker_id: int) -> str:
-    """Return the name of a worker's own queue."""
-    return f"worker.{worker_id}.executions"
 
 
 def can_publish() -> bool:

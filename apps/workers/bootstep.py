@@ -19,15 +19,11 @@ from kombu import Queue
 
 from apps.workers import remote_control  # noqa: F401  # its remote-control command must be known
 from apps.workers.agent import NameTaken, WorkerAgent
+from apps.workers.queue_names import queue_of
 
 logger = logging.getLogger(__name__)
 
 _LAST_RESORT_SECONDS = 15.0  # after the agent has stopped: Celery closes the broker and joins its threads in 1 or 2
-
-
-def queue_of(worker_id: int) -> str:
-    """Return the name of a worker's own queue."""
-    return f"worker.{worker_id}.executions"
 
 
 class AgentStep(bootsteps.StartStopStep):
