@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from apps.workers.capture import Capture
@@ -175,7 +176,11 @@ class _Run:
 
     def _follow(self) -> None:
         assert self.process is not None
-        pidfd = os.pidfd_open(self.process.pid)
+        try:
+            pidfd = os.pidfd_open(self.process.pid)
+        except ProcessLookupError:  # ended and already reaped, though not by us: the output is still to be read
+            self._main_ended()
+            return
         self.descriptors.add(pidfd)
         self._watch_for(pidfd, select.POLLIN, lambda _events: self._main_ended(pidfd))
         self._watch_for(_waker.descriptor, select.POLLIN, lambda _events: self._woken())
@@ -231,12 +236,13 @@ class _Run:
             self.stdin_error = error.strerror or str(error)
             self.unwritten = memoryview(b"")
 
-    def _main_ended(self, pidfd: int) -> None:
+    def _main_ended(self, pidfd: int | None = None) -> None:
         self.ended_at = time.monotonic()
         self.ended = True
         self.control.main_has_ended()
-        self.poller.unregister(pidfd)
-        del self.handlers[pidfd]
+        if pidfd is not None:
+            self.poller.unregister(pidfd)
+            del self.handlers[pidfd]
         if self.unwritten:
             self.stdin_error = os.strerror(errno.EPIPE)
         self.deadline = self.ended_at + LINGER_SECONDS
@@ -301,11 +307,12 @@ class _Run:
         """End a run that cannot be followed to its end, because of a fault of ours."""
         if self.process is None:
             return
-        os.killpg(self.process.pid, signal.SIGKILL)
-        if not self.ended:
-            pidfd = os.pidfd_open(self.process.pid)
-            self.descriptors.add(pidfd)
-            select.select([pidfd], [], [], LINGER_SECONDS)
+        with suppress(ProcessLookupError):  # gone already; the books are closed all the same
+            os.killpg(self.process.pid, signal.SIGKILL)
+            if not self.ended:
+                pidfd = os.pidfd_open(self.process.pid)
+                self.descriptors.add(pidfd)
+                select.select([pidfd], [], [], LINGER_SECONDS)
         self.finish()
 
     def close(self) -> None:

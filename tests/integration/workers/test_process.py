@@ -5,12 +5,14 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from apps.workers import process
+from apps.workers.commands import Command, Started
 from apps.workers.jobs import Job, JobReport, RunControl, RunnerServices, RuntimeSpec, run_job
 from tests.programs import is_alive, log_of, make_job, processes_with, run, state_of
 
@@ -122,16 +124,36 @@ def test_ended_before_it_is_waited_for(services: RunnerServices, tmp_path: Path)
     assert {report.result["exit_code"] for report in reports} == {7}
 
 
+@pytest.fixture
+def reaped_by_the_kernel() -> Iterator[None]:
+    """SIGCHLD is ignored: who ends leaves no zombie, and nobody can be waited for."""
+    present = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, present)
+
+
+@pytest.mark.usefixtures("reaped_by_the_kernel")
 def test_wait_that_fails_keeps_the_output(services: RunnerServices, tmp_path: Path) -> None:
-    present = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps by itself
-    try:
-        report = run(make_job("echo out", tmp_path), services)
-    finally:
-        signal.signal(signal.SIGCHLD, present)
+    report = run(make_job("echo out", tmp_path), services)
 
     assert report.outcome == "failed"
     assert report.result["error"] == "Process wait failed: No child processes"
     assert report.result["stdout"] == "out\n"
+
+
+@pytest.mark.usefixtures("reaped_by_the_kernel")
+def test_gone_before_it_could_be_followed(services: RunnerServices) -> None:
+    def start_late(command: Command, descriptors: tuple[int, int, int]) -> Started:
+        started = process.spawn(command, descriptors)
+        wait_until(lambda: not state_of(started.pid))
+        return started
+
+    command = Command(
+        argv=("/bin/echo", "out"), env={"PATH": os.defpath}, directory="/", timeout_seconds=10, marks=("LATE=1",)
+    )
+    ended = process.run(command, RunControl(), services, start_late)
+
+    assert (ended.returncode, ended.wait_error, bytes(ended.stdout.head)) == (-1, "No child processes", b"out\n")
 
 
 def test_large_output_is_cut_and_counted_in_flat_memory(services: RunnerServices, tmp_path: Path) -> None:
