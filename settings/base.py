@@ -97,6 +97,8 @@ INSTALLED_APPS = [
     "apps.workers",
     "apps.actions",
     "apps.executions",
+    "apps.events",
+    "apps.rules",
 ]
 MIDDLEWARE = [
     "apps.core.api.middleware.RequestId",
