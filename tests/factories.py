@@ -7,10 +7,13 @@ from typing import Any
 from django.utils import timezone
 
 from apps.actions.models import Action
+from apps.events.models import Event, Sensor, Trigger
+from apps.events.models import Trigger
 from apps.executions.models import Execution
 from apps.executions.requests import ExecutionRequest, request_execution
 from apps.identity.models import ADMIN_SET_REF, Identity, PermissionAssignment, PermissionSet
 from apps.packs.models import Pack
+from apps.rules.models import Rule
 from apps.workers.models import Runtime, Worker, WorkerLease
 
 _number = itertools.count(1)
@@ -71,3 +74,43 @@ def make_execution(**fields: Any) -> Execution:
     return Execution.objects.create(
         **{"action": action, "action_ref": action.ref, "pack_ref": action.pack_ref, **fields}
     )
+
+
+def make_trigger(**fields: Any) -> Trigger:
+    """``sensor``: the one that serves it."""
+    pack = fields.pop("pack", None) or make_pack()
+    ref = fields.pop("ref", f"{pack.ref}.trigger{next(_number)}")
+    if sensor := fields.get("sensor"):
+        fields["sensor_ref"] = sensor.ref
+    return Trigger.objects.create(**{"ref": ref, "label": ref, "pack": pack, "pack_ref": pack.ref, **fields})
+
+
+def make_sensor(*triggers: Trigger, **fields: Any) -> Sensor:
+    """A sensor, and the triggers that it serves."""
+    pack = fields.pop("pack", None) or make_pack()
+    ref = fields.pop("ref", f"{pack.ref}.sensor{next(_number)}")
+    runtime = fields.pop("runtime", None) or make_runtime(ref="core.python")
+    defaults = {"ref": ref, "label": ref, "pack": pack, "pack_ref": pack.ref, "entrypoint": "sensor.py"}
+    sensor = Sensor.objects.create(**{**defaults, "runtime": runtime, "runtime_ref": runtime.ref, **fields})
+    for trigger in triggers:
+        trigger.set(sensor=sensor, sensor_ref=sensor.ref)
+    return sensor
+
+
+def make_event(**fields: Any) -> Event:
+    """An event written as a row: no rule has looked at it, and the sweep leaves it alone."""
+    trigger = fields.pop("trigger", None) or make_trigger()
+    return Event.objects.create(
+        **{"trigger": trigger, "trigger_ref": trigger.ref, "processed_at": timezone.now(), **fields}
+    )
+
+
+def make_rule(**fields: Any) -> Rule:
+    """A rule written as a row: neither its timer nor a sensor hears of it."""
+    pack = fields.pop("pack", None) or make_pack()
+    ref = fields.pop("ref", f"{pack.ref}.rule{next(_number)}")
+    action = fields.pop("action", None) or make_action()
+    trigger = fields.pop("trigger", None) or make_trigger()
+    linked = {"action": action, "action_ref": action.ref, "trigger": trigger, "trigger_ref": trigger.ref}
+    defaults = {"ref": ref, "label": ref, "pack": pack, "pack_ref": pack.ref, "conditions": {}, "is_adhoc": True}
+    return Rule.objects.create(**{**defaults, **linked, **fields})
