@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from apps.actions.models import Action
 from apps.events.models import Event, Sensor, Trigger
-from apps.events.models import Trigger
 from apps.executions.models import Execution
 from apps.executions.requests import ExecutionRequest, request_execution
 from apps.identity.models import ADMIN_SET_REF, Identity, PermissionAssignment, PermissionSet
