@@ -116,6 +116,24 @@ def mint_execution_token(
     )
 
 
+def mint_sensor_token(
+    sensor_ref: str, trigger_types: Iterable[str], lifetime_seconds: int = 86_400, *, identity_id: int
+) -> str:
+    """
+    Return the token that a sensor posts events with. ``identity_id``: of ``sensor:<ref>``.
+
+    Whoever needs the identity as well asks ``apps.identity.sensor_tokens``.
+    """
+    return mint(
+        subject=identity_id,
+        login=sensor_ref,
+        token_type="sensor",
+        lifetime_seconds=lifetime_seconds,
+        scope="sensor",
+        metadata={"trigger_types": list(trigger_types)},
+    )
+
+
 def read(token: str) -> Claims:
     """
     Return what the token says once its signature and its time are good.

@@ -1,0 +1,9 @@
+"""Routes of triggers, sensors, events and webhooks."""
+
+from apps.core.api.routers import Router
+
+router = Router()
+
+urlpatterns = [
+    *router.urls,
+]

@@ -1,0 +1,50 @@
+"""
+Tokens of sensors (auth.md 2.6), and the identities ``sensor:<ref>`` behind them.
+
+A supervisor in this process calls ``issue``; everybody else asks for one over HTTP.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from apps.identity import tokens
+from apps.identity.models import Identity
+
+DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 86_400, 3_600, 259_200
+PREFIX = "sensor:"  # of the logins; nobody else may take one
+_LONGEST_LOGIN = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorToken:
+    """What whoever asks for one gets."""
+
+    identity_id: int
+    sensor_ref: str
+    token: str
+    expires_at: datetime
+    trigger_types: tuple[str, ...]
+
+
+def issue(sensor_ref: str, trigger_types: Iterable[str], *, lifetime_seconds: int = DEFAULT_SECONDS) -> SensorToken:
+    """Return a token for the sensor, good from now on; its identity is made on first use."""
+    served = tuple(trigger_types)
+    identity = sensor_identity(sensor_ref)
+    token = tokens.mint_sensor_token(sensor_ref, served, lifetime_seconds, identity_id=identity.pk)
+    return SensorToken(
+        identity_id=identity.pk,
+        sensor_ref=sensor_ref,
+        token=token,
+        expires_at=datetime.fromtimestamp(tokens.read(token).expires_at, UTC),
+        trigger_types=served,
+    )
+
+
+def sensor_identity(sensor_ref: str) -> Identity:
+    """Return the identity of the sensor; it has no password and no grants."""
+    login = f"{PREFIX}{sensor_ref}"
+    if len(login) > _LONGEST_LOGIN:  # a ref alone may be as long
+        login = PREFIX + hashlib.sha256(sensor_ref.encode()).hexdigest()
+    return Identity.objects.get_or_create(login=login)[0]
