@@ -7,7 +7,8 @@ Several hosts write times that are compared with each other, so all of them use 
 
 import threading
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import overload
 
 from django.db import connection
 from django.utils import timezone
@@ -39,3 +40,14 @@ def _measured() -> timedelta:
         cursor.execute("SELECT clock_timestamp()")
         (there,) = cursor.fetchone()
     return there - (before + (timezone.now() - before) / 2)  # type: ignore[no-any-return]  # of the driver
+
+
+@overload
+def as_text(moment: datetime) -> str: ...
+@overload
+def as_text(moment: None) -> None: ...
+@overload
+def as_text(moment: datetime | None) -> str | None: ...
+def as_text(moment: datetime | None) -> str | None:
+    """Return a moment as RFC 3339 in UTC, as the wire shows times."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment is not None else None

@@ -53,7 +53,7 @@ def raise_alert(alert: Alert) -> Event | None:
         "component_id": alert.component_id,
         "component_ref": alert.component_ref,
         "worker_role": alert.worker_role,
-        "observed_at": clock.now().isoformat().replace("+00:00", "Z"),
+        "observed_at": clock.as_text(clock.now()),
         "summary": alert.summary,
         "details": dict(alert.details),
         "correlation_id": alert.correlation_id,

@@ -291,7 +291,7 @@ def _fail_unschedulable(
             "message": message,
             "action_ref": execution.action_ref,
             "failed_by": "execution_scheduler",
-            "failed_at": clock.now().isoformat().replace("+00:00", "Z"),
+            "failed_at": clock.as_text(clock.now()),
             "succeeded": False,
         }
         step = Step(source=Status.REQUESTED, target=Status.FAILED, actor="dispatch", reason=message)

@@ -4,7 +4,7 @@ import random
 from datetime import timedelta
 from typing import Any
 
-from apps.actions.models import Action
+from apps.actions.models import Action, OnWorkerLost
 from apps.core import clock
 from apps.executions.models import Execution
 from apps.executions.requests import store
@@ -50,9 +50,7 @@ def repeat_after_end(execution: Execution, *, reason: str = "transient_error") -
     Call in the transaction that ended it. Those of a workflow are repeated by their task, not here; a chain that lost
     its workers is repeated by ``repeat_after_loss``.
     """
-    if execution.status not in (Status.FAILED, Status.TIMEOUT) or execution.workflow_task is not None:
-        return None
-    if execution.retry_count >= (execution.max_retries or 0):
+    if not is_repeated(execution, Status(execution.status)):
         return None
     attempt = _delayed_attempt(execution, reason=reason)
     return store(attempt, action=_action(execution), actor="sweep", reason="max_retries")
@@ -60,10 +58,22 @@ def repeat_after_end(execution: Execution, *, reason: str = "transient_error") -
 
 def repeat_after_loss(execution: Execution, *, reason: str) -> Execution | None:
     """Make the attempt that follows a lost worker, unless this work has lost as many workers in a row as it may."""
-    if execution.lost_count >= execution.max_lost_attempts:
+    if not is_repeated_after_loss(execution, execution.lost_count):
         return None
     attempt = _delayed_attempt(execution, reason=reason, lost_count=execution.lost_count)
     return store(attempt, action=_action(execution), actor="sweep", reason=reason)
+
+
+def is_repeated(execution: Execution, ending: Status) -> bool:
+    """Whether ``repeat_after_end`` makes a further attempt when the execution ends in this status."""
+    if ending not in (Status.FAILED, Status.TIMEOUT) or execution.workflow_task is not None:
+        return False
+    return execution.retry_count < (execution.max_retries or 0)
+
+
+def is_repeated_after_loss(execution: Execution, lost_count: int) -> bool:
+    """Whether ``repeat_after_loss`` makes a further attempt after that many lost workers."""
+    return execution.on_worker_lost == OnWorkerLost.RETRY and lost_count < execution.max_lost_attempts
 
 
 def _delayed_attempt(execution: Execution, *, reason: str, **changes: Any) -> Execution:

@@ -20,7 +20,7 @@ from apps.executions.jobs import job_of
 from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
 from apps.executions.models import Execution
 from apps.executions.results import store_result
-from apps.executions.retries import repeat_after_end
+from apps.executions.retries import is_repeated, repeat_after_end
 from apps.executions.states import Status
 from apps.executions.transitions import Step, record_step, transition
 from apps.workers.agent import WorkerAgent
@@ -180,7 +180,8 @@ def record(execution: Execution, report: JobReport, agent: WorkerAgent) -> bool:
     target = OUTCOMES.get(report.outcome, Status.CANCELLED)
     fields = _columns(execution, report.result)
     step = Step(source=Status.RUNNING, target=target, actor=actor, epoch=execution.epoch)
-    ended = target != Status.CANCELLED and transition(execution, step, **fields)
+    repeated = is_repeated(execution, target)
+    ended = target != Status.CANCELLED and transition(execution, step, repeated=repeated, **fields)
     if not ended and not _record_cancelled(execution, report, actor):
         recorded = _is_recorded(execution)
         transaction.set_rollback(True)  # a long result may have been stored already

@@ -10,7 +10,7 @@ from apps.executions.artifacts import record_allocated_sizes
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
 from apps.executions.models import Execution
-from apps.executions.retries import repeat_after_loss
+from apps.executions.retries import is_repeated_after_loss, repeat_after_loss
 from apps.executions.states import ON_A_WORKER, Status
 from apps.executions.transitions import Step, transition
 from apps.workers.models import Worker
@@ -67,15 +67,16 @@ def _lost_while_running(execution: Execution, worker: Worker | None, *, reason: 
     fails = execution.on_worker_lost == OnWorkerLost.FAIL
     result = lost_result(execution, worker, settled_by="failed_by" if fails else "abandoned_by")
     step = _step(execution, Status.FAILED if fails else Status.ABANDONED, reason)
-    if not _end(execution, step, result, lost_count=execution.lost_count + 1):
+    lost_count = execution.lost_count + 1
+    repeated = is_repeated_after_loss(execution, lost_count)
+    if not _end(execution, step, result, repeated=repeated, lost_count=lost_count):
         return False
-    if execution.on_worker_lost == OnWorkerLost.RETRY:
-        repeat_after_loss(execution, reason=reason)
+    repeat_after_loss(execution, reason=reason)
     return True
 
 
-def _end(execution: Execution, step: Step, result: dict[str, Any], **fields: Any) -> bool:
-    if not transition(execution, step, result=result, succeeded=False, **fields):
+def _end(execution: Execution, step: Step, result: dict[str, Any], *, repeated: bool = False, **fields: Any) -> bool:
+    if not transition(execution, step, repeated=repeated, result=result, succeeded=False, **fields):
         return False
     register_logs(execution)
     if execution.permission_set_refs:  # only a program with a token can have allocated files
@@ -99,7 +100,7 @@ def lost_result(execution: Execution, worker: Worker | None, *, settled_by: str 
             "status": worker.status if worker is not None else None,
             "last_heartbeat": last_heartbeat_text(worker),
         },
-        "reconciled_at": clock.now().isoformat().replace("+00:00", "Z"),
+        "reconciled_at": clock.as_text(clock.now()),
         "succeeded": False,
         **keys_of_logs_on_disk(execution.pk),
     }
@@ -111,7 +112,7 @@ def last_heartbeat_text(worker: Worker | None) -> str | None:
         return None
     lease = getattr(worker, "lease", None)
     moment = lease.renewed_at if lease is not None else worker.last_heartbeat
-    return moment.isoformat().replace("+00:00", "Z") if moment is not None else None
+    return clock.as_text(moment)
 
 
 @transaction.atomic

@@ -17,7 +17,7 @@ from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_waiting
 from apps.executions.models import Execution
 from apps.executions.publication import can_publish, publish
-from apps.executions.retries import repeat_after_end
+from apps.executions.retries import is_repeated, repeat_after_end
 from apps.executions.runner import expire
 from apps.executions.settling import settle, settle_worker
 from apps.executions.states import ON_A_WORKER, Status
@@ -156,7 +156,8 @@ def fail_unclaimed() -> int:
                 "succeeded": False,
             }
             step = Step(source=Status.SCHEDULED, target=Status.FAILED, actor="sweep", reason="not picked up")
-            if transition(execution, step, result=result, succeeded=False):
+            repeated = is_repeated(execution, step.target)
+            if transition(execution, step, repeated=repeated, result=result, succeeded=False):
                 repeat_after_end(execution, reason="queue_timeout")
                 failed += 1
     return failed

@@ -54,12 +54,14 @@ class Guard:
     parameters: tuple[Any, ...]
 
 
-def transition(execution: Execution, step: Step, *, guard: Guard | None = None, **fields: Any) -> bool:
+def transition(
+    execution: Execution, step: Step, *, guard: Guard | None = None, repeated: bool = False, **fields: Any
+) -> bool:
     """
     Move one execution and return True, or change nothing and return False when it is not where ``step`` starts.
 
     ``fields`` are written with it, by column: a reference is given as its id. The instance is brought up to date.
-    Writes the history row, and tells the apps above.
+    Writes the history row, and tells the apps above; ``repeated``: the caller makes a further attempt of it next.
     """
     assert may_go(step.source, step.target), step
     now = clock.now()
@@ -80,16 +82,16 @@ def transition(execution: Execution, step: Step, *, guard: Guard | None = None, 
     new = {name: _plain(values[name]) for name in tracked}
     row = history_row(execution.pk, execution.action_ref, step, now, old=old, new=new)
     sql.insert(ExecutionHistory, [{**row, "epoch": execution.epoch}])
-    announce(execution, step.target)
+    announce(execution, step.target, repeated=repeated)
     return True
 
 
-def announce(execution: Execution, target: Status) -> None:
+def announce(execution: Execution, target: Status, *, repeated: bool = False) -> None:
     """Tell the apps above: of an end at once, in a savepoint; of any change after the commit."""
     if target in TERMINAL and execution_finished.receivers:
         try:
             with transaction.atomic():
-                execution_finished.send(sender=Execution, execution=execution)
+                execution_finished.send(sender=Execution, execution=execution, repeated=repeated)
         except Exception:  # a fault above must never undo the end of an execution
             logger.exception("A receiver failed at the end of execution %s", execution.pk)
     if execution_changed.receivers:
@@ -187,4 +189,4 @@ _ATTRIBUTES = {str(field.column): field.attname for field in Execution._meta.con
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+    return clock.as_text(value) if isinstance(value, datetime) else value

@@ -46,7 +46,7 @@ def explain(execution: Execution) -> dict[str, Any]:
     return {
         "execution": execution.pk,
         "status": execution.status,
-        "since": _time(execution.updated),
+        "since": clock.as_text(execution.updated),
         "summary": reasons[0]["message"],
         "position": position,
         "next_check_at": None if execution.status in TERMINAL else _next_check(execution),
@@ -55,11 +55,7 @@ def explain(execution: Execution) -> dict[str, Any]:
 
 
 def _reason(code: str, message: str, begun: datetime | None, /, **details: Any) -> Reason:
-    return {"code": code, "message": message, "since": _time(begun), "details": details}
-
-
-def _time(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment is not None else None
+    return {"code": code, "message": message, "since": clock.as_text(begun), "details": details}
 
 
 def _next_check(execution: Execution) -> str | None:
@@ -70,12 +66,12 @@ def _next_check(execution: Execution) -> str | None:
         and execution.not_before > clock.now()
     ):
         moment = execution.not_before
-    return _time(moment)
+    return clock.as_text(moment)
 
 
 def _waiting(execution: Execution) -> tuple[list[Reason], int | None]:
     if execution.not_before is not None and execution.not_before > clock.now():
-        until = _time(execution.not_before)
+        until = clock.as_text(execution.not_before)
         reason = _reason(
             "not_before",
             f"Starts at {until}" + (f" ({execution.retry_reason})" if execution.retry_reason else ""),
@@ -151,7 +147,7 @@ def _handed_over(execution: Execution) -> Reason:
         f"Handed over to {name}, not claimed yet",
         execution.scheduled_at,
         worker=execution.worker_id,
-        since=_time(execution.scheduled_at),
+        since=clock.as_text(execution.scheduled_at),
     )
 
 
@@ -161,9 +157,9 @@ def _running(execution: Execution) -> Reason:
     limit = execution.timeout_seconds or settings.TASK_TIMEOUT_SECONDS
     details: dict[str, Any] = {
         "worker": execution.worker_id,
-        "lease_expires_at": _time(lease.expires_at if lease else None),
+        "lease_expires_at": clock.as_text(lease.expires_at if lease else None),
         "last_output_at": _last_output(execution),
-        "timeout_at": _time(execution.started_at + timedelta(seconds=limit)) if execution.started_at else None,
+        "timeout_at": clock.as_text(execution.started_at + timedelta(seconds=limit)) if execution.started_at else None,
     }
     name = execution.worker.name if execution.worker else "no worker"
     message = f"Running on {name}"
@@ -180,7 +176,7 @@ def _last_output(execution: Execution) -> str | None:
             moments.append((log_directory(execution.pk) / f"{stream}.log").stat().st_mtime)
         except OSError:
             continue
-    return _time(datetime.fromtimestamp(max(moments), UTC)) if moments else None
+    return clock.as_text(datetime.fromtimestamp(max(moments), UTC)) if moments else None
 
 
 def _environment(execution: Execution) -> dict[str, Any] | None:
@@ -196,7 +192,7 @@ def _environment(execution: Execution) -> dict[str, Any] | None:
         "pack_ref": row.pack_ref,
         "runtime_ref": row.runtime_ref,
         "status": row.status,
-        "since": _time(row.updated),
+        "since": clock.as_text(row.updated),
     }
 
 
@@ -207,7 +203,7 @@ def _canceling(execution: Execution) -> Reason:
         "Being cancelled: its worker stops the process",
         execution.cancel_requested_at,
         requested_by=by,
-        since=_time(execution.cancel_requested_at),
+        since=clock.as_text(execution.cancel_requested_at),
         worker=execution.worker_id,
         signal_sent=None,
     )
