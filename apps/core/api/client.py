@@ -1,12 +1,17 @@
 """Where a request comes from: addresses, own origin; forwarding headers count only from trusted proxies."""
 
 import ipaddress
+import re
 from functools import cache
 
 from django.conf import settings
 from django.http import HttpRequest
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]+)?")
+_IPV4_WITH_PORT = re.compile(r"([0-9.]+):[0-9]+")
 
 
 @cache
@@ -16,27 +21,60 @@ def _trusted() -> tuple[Network, ...]:
 
 def address_of(request: HttpRequest) -> str:
     """
-    Return the address of the client: the last hop that is no trusted proxy (auth.md section 12).
+    Return the address of the client in its usual spelling: the last hop that is no trusted proxy (auth.md section 12).
 
-    Without a trusted peer the peer itself, whatever the headers say.
+    Without a trusted peer the peer itself, whatever the headers say; "" when there is none (a Unix socket).
     """
-    peer = str(request.META.get("REMOTE_ADDR", ""))
-    if not is_trusted(peer):
-        return peer
-    hops: list[str] = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
-    for hop in reversed(hops):
-        if not is_trusted(hop):
-            return hop
-    return hops[0] if hops else str(request.META.get("HTTP_X_REAL_IP") or peer)
+    peer = parse_address(str(request.META.get("REMOTE_ADDR", "")))
+    if peer is None:
+        return ""
+    if not _is_trusted(peer):
+        return str(peer)
+    return str(_forwarded(request) or parse_address(request.META.get("HTTP_X_REAL_IP", "")) or peer)
+
+
+def _forwarded(request: HttpRequest) -> Address | None:
+    """Return the client that X-Forwarded-For tells of. What stands left of an entry that is no address is not believed."""
+    nearest: Address | None = None
+    for entry in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+        if not entry.strip():
+            continue
+        hop = parse_address(entry)
+        if hop is None:
+            break
+        nearest = hop
+        if not _is_trusted(hop):
+            break
+    return nearest
+
+
+def parse_address(text: str) -> Address | None:
+    """
+    Return the address that a header, a socket or a person names, None when it is none.
+
+    Takes a port, brackets and a zone along; an IPv4 address in its IPv6 form is the IPv4 address.
+    """
+    text = text.strip().strip('"')
+    if bracketed := _BRACKETED.fullmatch(text):
+        text = bracketed[1]
+    elif with_port := _IPV4_WITH_PORT.fullmatch(text):
+        text = with_port[1]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def is_trusted(address: str) -> bool:
     """Whether forwarding headers from this peer count."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(found in network for network in _trusted() if found.version == network.version)
+    found = parse_address(address)
+    return found is not None and _is_trusted(found)
+
+
+def _is_trusted(address: Address) -> bool:
+    return any(address in network for network in _trusted() if address.version == network.version)
 
 
 def is_secure(request: HttpRequest) -> bool:
