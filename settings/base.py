@@ -45,6 +45,9 @@ SEED_IDENTITIES: list[dict[str, Any]] = env.read("ATTUNE_SEED_IDENTITIES")
 ADMIN_PASSWORD: str | None = env.read("ATTUNE_ADMIN_PASSWORD")
 ARGON2_PARAMETERS: dict[str, Any] = {}  # the library's defaults
 TRUSTED_PROXIES: list[str] = env.read("ATTUNE_TRUSTED_PROXIES")
+IDEMPOTENCY_TTL = timedelta(hours=env.read("ATTUNE_IDEMPOTENCY_TTL_HOURS"))
+EVENT_MAX_PAYLOAD_BYTES: int = env.read("ATTUNE_EVENT_MAX_PAYLOAD_KB") * 1024
+WEBHOOK_MAX_BODY_BYTES: int = env.read("ATTUNE_WEBHOOK_MAX_BODY_KB") * 1024
 METRICS_TOKEN: str | None = env.read("ATTUNE_METRICS_TOKEN")
 
 # --- The worker and the engine ----------------------------------------------------------------------------------

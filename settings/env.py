@@ -214,6 +214,9 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_ALLOWED_HOSTS", parse=names, default=["*"], default_text="*", meaning="host names the server answers to"),
     _V(name="ATTUNE_TRUSTED_PROXIES", parse=networks, default=["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"], default_text="loopback and private networks", meaning="peers whose forwarding headers count"),
     _V(name="ATTUNE_METRICS_TOKEN", parse=text, default=None, default_text="none", meaning="scrape token of /metrics"),
+    _V(name="ATTUNE_IDEMPOTENCY_TTL_HOURS", parse=integer(1, 168), default=24, meaning="how long the answer to a request with an Idempotency-Key is kept"),
+    _V(name="ATTUNE_EVENT_MAX_PAYLOAD_KB", parse=integer(1, 102400), default=1024, meaning="largest body of POST /api/v1/events"),
+    _V(name="ATTUNE_WEBHOOK_MAX_BODY_KB", parse=integer(1, 102400), default=10240, meaning="largest body of any webhook; a webhook's own limit may be lower"),
     # Who signs in.
     _V(name="ATTUNE_JWT_SECRET", parse=secret, default=None, default_text="made at first boot", meaning="signs tokens; 32 bytes or more, the same on every host"),
     _V(name="ATTUNE_JWT_PREVIOUS_SECRETS", parse=names, default=[], default_text="none", meaning="older secrets that still verify, never sign"),

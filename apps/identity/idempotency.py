@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
+from django.conf import settings
+
 from apps.core import clock
 from apps.core.api.idempotency import KeptAnswer
 from apps.identity.models import IdempotencyRecord
-
-KEPT_FOR = timedelta(hours=24)
 
 
 class Records:
@@ -21,17 +21,17 @@ class Records:
             return None
         return KeptAnswer(request_hash=record.request_hash, status=record.response_status, body=record.response_body)
 
-    def keep(self, scope: str, key: str, answer: KeptAnswer) -> None:
+    def keep(self, scope: str, key: str, answer: KeptAnswer, *, at_least: timedelta = timedelta(0)) -> None:
         IdempotencyRecord.objects.create(
             scope=scope,
             key=key,
             request_hash=answer.request_hash,
             response_status=answer.status,
             response_body=answer.body,
-            expires_at=clock.now() + KEPT_FOR,
+            expires_at=clock.now() + max(settings.IDEMPOTENCY_TTL, at_least),
         )
 
 
 def forget_old() -> int:
-    """Delete what is older than a day; return how many."""
+    """Delete what has expired; return how many."""
     return IdempotencyRecord.objects.filter(expires_at__lte=clock.now()).delete()[0]

@@ -8,9 +8,10 @@ still runs is no row but a lock: advisory on PostgreSQL, in the process on SQLit
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from django.core.files import File
@@ -48,12 +49,22 @@ class KeptAnswer:
     body: Any
 
 
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """A key under which the first answer is kept. ``request_hash`` "": whatever the content of a repeat."""
+
+    scope: str
+    key: str
+    request_hash: str
+    at_least: timedelta = timedelta(0)  # kept for so long, even where answers usually are forgotten sooner
+
+
 class Store(Protocol):
     """Where answers are kept; the identity app owns the table."""
 
     def find(self, scope: str, key: str) -> KeptAnswer | None: ...
 
-    def keep(self, scope: str, key: str, answer: KeptAnswer) -> None: ...
+    def keep(self, scope: str, key: str, answer: KeptAnswer, *, at_least: timedelta = timedelta(0)) -> None: ...
 
 
 _stores: list[Store] = []
@@ -67,11 +78,14 @@ def use(store: Store) -> None:
 def key_of(request: Request) -> str | None:
     """Return the request's key. Raises BadRequest for one that is none."""
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    if key is None:
-        return None
+    return None if key is None else checked_key(key)
+
+
+def checked_key(key: str) -> str:
+    """Return the key. Raises BadRequest for a text that is none."""
     if not 1 <= len(key) <= 255 or not all("\x21" <= character <= "\x7e" for character in key):
         raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters")
-    return str(key)
+    return key
 
 
 def request_hash(request: Request) -> str:
@@ -121,18 +135,49 @@ def answer_once(scope: str, key: str, hashed: str, work: Callable[[], HttpRespon
 
     Raises KeyReused for another request under the same key, StillRunning while the first is at work.
     """
-    with _only_one(f"{scope}\n{key}"):
-        store = _stores[0]
-        kept = store.find(scope, key)
+    guards = (Guard(scope=scope, key=key, request_hash=hashed),)
+    with only_one(guards):
+        kept = kept_answer(guards)
         if kept is not None:
-            if kept.request_hash != hashed:
-                raise KeyReused
             return Response(kept.body, status=kept.status, headers={REPLAYED: "true"})
         response = work()
         if isinstance(response, Response) and 200 <= response.status_code < 300:
-            body = json.loads(json.dumps(response.data, cls=JSONEncoder))
-            store.keep(scope, key, KeptAnswer(request_hash=hashed, status=response.status_code, body=body))
+            keep(guards, status=response.status_code, body=response.data)
         return response
+
+
+@contextmanager
+def only_one(guards: Sequence[Guard]) -> Iterator[None]:
+    """A transaction that nobody else has under one of these keys. Raises StillRunning when somebody has."""
+    names = sorted({f"{guard.scope}\n{guard.key}" for guard in guards})
+    if connection.vendor == "postgresql":
+        with transaction.atomic():
+            for name in names:
+                _lock_until_commit(name)
+            yield
+        return
+    # Ahead of the transaction and beyond its commit: SQLite's one write lock would make the second request wait.
+    with _alone_here(names), transaction.atomic():
+        yield
+
+
+def kept_answer(guards: Sequence[Guard]) -> KeptAnswer | None:
+    """Return the answer kept under the first of the keys that has one. Raises KeyReused when it was to something else."""
+    for guard in guards:
+        kept = _stores[0].find(guard.scope, guard.key)
+        if kept is not None:
+            if guard.request_hash and kept.request_hash != guard.request_hash:
+                raise KeyReused
+            return kept
+    return None
+
+
+def keep(guards: Sequence[Guard], *, status: int, body: Any) -> None:
+    """Keep an answer under all of the keys, in the transaction of ``only_one``."""
+    plain = json.loads(json.dumps(body, cls=JSONEncoder))
+    for guard in guards:
+        answer = KeptAnswer(request_hash=guard.request_hash, status=status, body=plain)
+        _stores[0].keep(guard.scope, guard.key, answer, at_least=guard.at_least)
 
 
 _running: set[str] = set()
@@ -140,24 +185,16 @@ _running_lock = threading.Lock()
 
 
 @contextmanager
-def _only_one(name: str) -> Iterator[None]:
-    """A transaction that nobody else has under this name. Raises StillRunning when somebody has."""
-    if connection.vendor == "postgresql":
-        with transaction.atomic():
-            _lock_until_commit(name)
-            yield
-        return
-    # Ahead of the transaction and beyond its commit: SQLite's one write lock would make the second request wait.
+def _alone_here(names: Sequence[str]) -> Iterator[None]:
     with _running_lock:
-        if name in _running:
+        if not _running.isdisjoint(names):
             raise StillRunning
-        _running.add(name)
+        _running.update(names)
     try:
-        with transaction.atomic():
-            yield
+        yield
     finally:
         with _running_lock:
-            _running.discard(name)
+            _running.difference_update(names)
 
 
 def _lock_until_commit(name: str) -> None:

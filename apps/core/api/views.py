@@ -69,6 +69,8 @@ class AttuneView(APIView):
     grants: ClassVar[Mapping[str, str | Classification]] = {}
     # Which kinds of token an action admits; access and execution tokens where nothing is said.
     token_types: ClassVar[Mapping[str, frozenset[str]]] = {}
+    # Whether the view itself looks after Idempotency-Key (the caller names keys in other places too).
+    keeps_own_answers: ClassVar[bool] = False
 
     request: Request
 
@@ -117,7 +119,9 @@ class AttuneView(APIView):
         super().initial(request, *args, **kwargs)
         if "\x00" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
             raise BadRequest("The character U+0000 is not allowed")
-        if request.method == "POST" and request.path.startswith("/api/") and (key := idempotency.key_of(request)):
+        if request.method != "POST" or self.keeps_own_answers or not request.path.startswith("/api/"):
+            return
+        if key := idempotency.key_of(request):
             # DRF looks the handler up on the instance right after this.
             self.post = idempotency.guarded(self, self.post, key)  # type: ignore[has-type]
 
