@@ -26,6 +26,8 @@ WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 # Of a request's body: read before a thread is taken. The rest of a larger one is pulled as the application reads it.
 READ_AHEAD_BYTES = 128 * 1024
+# Told to the application as the length of a body in chunks that has not come whole.
+UNKNOWN_LENGTH = 2**62
 # A client that sends or reads slowly keeps a thread: it is waited for so long, and longer the more has passed.
 PATIENCE_SECONDS = 20.0
 SLOWEST_BYTES_PER_SECOND = 16 * 1024
@@ -176,6 +178,11 @@ class _Body(io.RawIOBase):
         self._buffer += message.get("body", b"")
         self.complete = not message.get("more_body", False)
 
+    @property
+    def length(self) -> int:
+        """How many bytes have come and are not read yet."""
+        return len(self._buffer)
+
     def readable(self) -> bool:
         return True
 
@@ -214,6 +221,9 @@ def _environ(scope: Scope, body: _Body) -> Environ:
         "wsgi.run_once": False,
     }
     environ.update(_header_variables(scope["headers"]))
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        # Django reads as far as Content-Length says, and nothing without one; the body itself knows where it ends.
+        environ["CONTENT_LENGTH"] = str(body.length if body.complete else UNKNOWN_LENGTH)
     return environ
 
 
@@ -227,5 +237,5 @@ def _header_variables(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[
         key = name.replace("-", "_")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
-        found[key] = f"{found[key]}{';' if key == 'HTTP_COOKIE' else ','}{value}" if key in found else value
+        found[key] = f"{found[key]}{'; ' if key == 'HTTP_COOKIE' else ', '}{value}" if key in found else value
     return iter(found.items())

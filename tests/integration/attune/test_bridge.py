@@ -94,6 +94,36 @@ def test_large_body_is_read_by_the_application_not_before(serve: Callable[[Answe
     assert ask(serve(application), "POST", "/", b"x" * 5_000_000) == (200, b"5000000")
 
 
+@pytest.mark.parametrize(("size", "told_length"), [(5, "5"), (1_000_000, str(bridge.UNKNOWN_LENGTH))])
+def test_body_in_chunks_arrives_whole(serve: Callable[[Answer], int], size: int, told_length: str) -> None:
+    told: dict[str, Any] = {}
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        told.update(environ)
+        start_response("200 OK", [])
+        return Whole([str(len(environ["wsgi.input"].read())).encode()])
+
+    pieces = iter([b"x" * (size // 5)] * 5)  # without a length http.client sends chunks
+
+    assert ask(serve(application), "POST", "/", pieces) == (200, str(size).encode())
+    assert told["CONTENT_LENGTH"] == told_length
+
+
+def test_repeated_header_becomes_one_list(serve: Callable[[Answer], int]) -> None:
+    told: dict[str, Any] = {}
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        told.update(environ)
+        start_response("200 OK", [])
+        return Whole([])
+
+    with socket.create_connection(("127.0.0.1", serve(application))) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-One: a\r\nx-one: b\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+    assert told["HTTP_X_ONE"] == "a, b"
+
+
 def test_client_that_leaves_ends_the_stream(serve: Callable[[Answer], int]) -> None:
     ended = threading.Event()
 
