@@ -15,6 +15,7 @@ _SECRET_TEXT = (
     (re.compile(r"(?<=://)([^\s:/@]*):[^\s@/]+@"), r"\1:***@"),  # user:password@ of a URL
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), r"\1***"),
     (re.compile(r"\battune_it_[\w-]+"), "attune_it_***"),
+    (re.compile(r"\b(wh_[0-9a-f]{4})[0-9a-f]{24}([0-9a-f]{4})\b"), r"\1...\2"),  # the key of a webhook
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "***"),  # a JWT
 )
 
@@ -83,6 +84,8 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
             "django.server": {"handlers": [], "propagate": True},
             # Each refused request (401, 404, 405) would be a warning; only our own faults are news.
             "django.request": {"level": "ERROR"},
+            # Uvicorn's own handler would write paths as they are, and the path of a webhook is a credential.
+            "uvicorn.access": {"handlers": ["stderr"], "level": level.upper(), "propagate": False},
             # Chatty at "info" about each request, task and connection; their warnings stay.
             **{name: {"level": _at_least_warning(level)} for name in ("celery", "kombu", "uvicorn", "psycopg.pool")},
         },
