@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 from celery import Celery
 from celery.worker import WorkController, state
@@ -29,9 +29,17 @@ class EmbeddedWorker:
     Celery keeps the wish to stop in a module variable, so there is one at a time per process.
     """
 
-    def __init__(self, app: Celery, *, name: str | None = None, slots: int | None = None) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        *,
+        name: str | None = None,
+        slots: int | None = None,
+        role: Literal["action", "hybrid"] = "action",
+    ) -> None:
         self._app = app
         self._name = name
+        self._role = role
         self._slots = slots
         self._controller: WorkController | None = None
         self._ready = threading.Event()
@@ -91,6 +99,7 @@ class EmbeddedWorker:
             self._controller = self._app.WorkController(
                 hostname=f"{self._name or 'attune'}@embedded",
                 name=self._name,
+                role=self._role,
                 pool="threads",
                 concurrency=self._slots or self._app.conf.worker_concurrency,
                 ready_callback=self._note_ready,

@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 
 from apps.workers import environments, history, holder, lease
 from apps.workers.lease import Claimant, Held, Lease, Renewal, Times, boottime
-from apps.workers.models import Worker, WorkerStatus
+from apps.workers.models import Worker, WorkerRole, WorkerStatus
 from apps.workers.runner_services import RunnerServices
 from apps.workers.runs import RunRegistry, StopReason
 from apps.workers.signals import lease_renewed, worker_available, worker_draining
@@ -51,13 +51,17 @@ class WorkerAgent:
         services: RunnerServices,
         name: str | None = None,
         slots: int | None = None,
+        role: str = WorkerRole.ACTION,
         times: Times | None = None,
         on_lost_name: Callable[[], None] = _end_process,
     ) -> None:
         self.name = name or settings.WORKER_NAME
-        self.slots = slots or settings.WORKER_SLOTS
+        self.role = role
+        # A worker for sensors alone has no slots.
+        self.slots = 0 if role == WorkerRole.SENSOR else slots or settings.WORKER_SLOTS
         self.services = services
         self.runs = RunRegistry()
+        self.sensors = RunRegistry()  # by sensor id; a stop does not wait for their end, a lost lease ends them too
         self.times = times or Times()
         self._on_lost_name = on_lost_name
         self._lease: Lease | None = None
@@ -104,6 +108,10 @@ class WorkerAgent:
     def offers(self) -> dict[str, Any]:
         """Return the worker's capabilities as last registered."""
         return self._upkeep.capabilities
+
+    def offer(self, **capabilities: Any) -> None:
+        """Offer this besides what is found on the machine; before the start it is registered with the worker."""
+        self._upkeep.tell(self.worker_id if self._lease is not None else None, **capabilities)
 
     def look_again(self) -> None:
         """Packs or environments have changed: see what this worker offers now."""
@@ -170,6 +178,7 @@ class WorkerAgent:
             name=self.name,
             fields={
                 "worker_type": settings.WORKER_TYPE,
+                "worker_role": self.role,
                 "host": socket.gethostname(),
                 "status": WorkerStatus.ACTIVE,
                 "capabilities": self._upkeep.capabilities,
@@ -242,10 +251,11 @@ class WorkerAgent:
     def _take_anew(self) -> None:
         """Once nothing of the lost lease runs any more, take a new one: that settles what was running."""
         former = self._held()
-        if not self.runs.wait_empty(timeout=max(former.ends_at - boottime(), 0) + self.times.kill_grace):
-            self.runs.kill_all()
-            if not self.runs.wait_empty(timeout=self.times.kill_grace):
-                logger.error("Worker %r: runs do not end: %s", self.name, sorted(self.runs.snapshot()))
+        if not self._wait_empty(max(former.ends_at - boottime(), 0) + self.times.kill_grace):
+            self._kill_all()
+            if not self._wait_empty(self.times.kill_grace):
+                left = sorted(self.runs.snapshot()), sorted(self.sensors.snapshot())
+                logger.error("Worker %r: runs %s and sensors %s do not end", self.name, *left)
         if self._ended.is_set():
             return
         found = lease.take(self._claimant(), self.times)
@@ -280,7 +290,7 @@ class WorkerAgent:
             if self._over.is_set():
                 due = self._kill_at(held)
                 if now >= due:
-                    self.runs.kill_all()
+                    self._kill_all()
                     due = now + _LONGEST_LOOK_SECONDS
             else:
                 due = self._stop_at(held)
@@ -298,11 +308,24 @@ class WorkerAgent:
             news = not self._over.is_set()
             self._over.set()
         if news:
-            logger.error("Worker %r has lost its lease; %d runs are stopped", self.name, len(self.runs))
+            running = len(self.runs) + len(self.sensors)
+            logger.error("Worker %r has lost its lease; %d runs are stopped", self.name, running)
         if kill:
-            self.runs.kill_all()
+            self._kill_all()
         else:
-            self.runs.stop_all("lost")
+            self._stop_all()
+
+    def _stop_all(self) -> None:
+        self.runs.stop_all("lost")
+        self.sensors.stop_all("lost")
+
+    def _kill_all(self) -> None:
+        self.runs.kill_all()
+        self.sensors.kill_all()
+
+    def _wait_empty(self, timeout: float) -> bool:
+        ends_at = time.monotonic() + timeout
+        return self.runs.wait_empty(timeout) and self.sensors.wait_empty(max(0.0, ends_at - time.monotonic()))
 
     # --- After a renewal ------------------------------------------------------------------------------------------
 
@@ -389,12 +412,12 @@ class WorkerAgent:
                 return
 
     def _stop_the_rest(self) -> None:
-        if not len(self.runs):
+        if not len(self.runs) and not len(self.sensors):
             return
-        self.runs.stop_all("lost")
-        if not self.runs.wait_empty(timeout=self.times.kill_grace + 1):
-            self.runs.kill_all()
-            self.runs.wait_empty(timeout=self.times.kill_grace + 1)
+        self._stop_all()
+        if not self._wait_empty(self.times.kill_grace + 1):
+            self._kill_all()
+            self._wait_empty(self.times.kill_grace + 1)
 
     def _patiently(self, work: Callable[[], Any]) -> None:
         """Do what needs the database, again while it is away, for a few seconds."""

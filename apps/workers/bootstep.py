@@ -19,6 +19,7 @@ from kombu import Queue
 
 from apps.workers import remote_control  # noqa: F401  # its remote-control command must be known
 from apps.workers.agent import NameTaken, WorkerAgent
+from apps.workers.models import WorkerRole
 from apps.workers.queue_names import queue_of
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,11 @@ class AgentStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
-    def __init__(self, parent: Any, name: str | None = None, **options: Any) -> None:
+    def __init__(self, parent: Any, name: str | None = None, role: str = WorkerRole.ACTION, **options: Any) -> None:
         super().__init__(parent, **options)
         _refuse_other_pools(parent)
         self._name = name or settings.WORKER_NAME
+        self._role = role
         self._exit_code = 0
         self._signals = 0
         self._called_off = threading.Event()
@@ -47,7 +49,11 @@ class AgentStep(bootsteps.StartStopStep):
         from apps.workers.jobs import RunnerServices  # only a process that runs programs needs the runner
 
         self._agent = WorkerAgent(
-            services=RunnerServices(), name=self._name, slots=parent.concurrency, on_lost_name=self._end
+            services=RunnerServices(),
+            name=self._name,
+            slots=parent.concurrency,
+            role=self._role,
+            on_lost_name=self._end,
         )
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):

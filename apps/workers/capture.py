@@ -18,6 +18,14 @@ class OutputFilter(Protocol):
     def flush(self) -> bytes: ...
 
 
+class Sink(Protocol):
+    """Takes what a program prints on one stream, as it comes. It may take its time: the program waits then."""
+
+    def feed(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Capture:
     """Keep what a program prints, in the log at ``path``; the file appears with the first byte."""
 

@@ -22,7 +22,7 @@ class Command:
     env: Mapping[str, str]
     directory: str
     stdin: bytes = b""
-    timeout_seconds: float
+    timeout_seconds: float | None  # None: it may run for as long as it likes
     kill_grace_seconds: float = 5.0
     stdout_path: str | os.PathLike[str] | None = None  # None: only the beginning is kept, in memory
     stderr_path: str | os.PathLike[str] | None = None

@@ -48,9 +48,9 @@ def read_capabilities(
     return runtimes, dict(capabilities.get("labels") or {}), list(capabilities.get("taints") or [])
 
 
-def misfit(requirements: Mapping[str, Any], offer: Offer) -> str | None:
+def misfit(requirements: Mapping[str, Any], offer: Offer, *, role: str = "action") -> str | None:
     """Return the first demand the worker does not meet, in the words of api.md 13.5, or None when it fits."""
-    if offer.role not in ("action", "hybrid"):
+    if offer.role not in (role, "hybrid"):
         return "role"
     return _misfit_of_runtimes(requirements, offer) or _misfit_of_place(requirements, offer) or _away(offer)
 

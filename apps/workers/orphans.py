@@ -16,13 +16,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from apps.workers.run_marks import RunMark
+from apps.workers.run_marks import SENSOR, RunMark
 
 logger = logging.getLogger(__name__)
 
 PR_SET_CHILD_SUBREAPER = 36
 CLEANING_SECONDS = 5.0  # a process that survives SIGKILL this long hangs in the kernel
-_SENSOR = b"ATTUNE_SENSOR_ID="
 _RUN = b"ATTUNE_EXECUTION_ID="
 
 
@@ -144,10 +143,10 @@ class Orphans:
         environment = _environment(process.pid)
         if run.marks and environment.issuperset(run.marks):
             return True
-        if any(entry.startswith(_SENSOR) for entry in environment):
-            _foreign.add(process.pid)
-            return False
         if any(other.marks and environment.issuperset(other.marks) for other in _runs):
+            return False
+        if any(entry.startswith(SENSOR) for entry in environment):
+            _foreign.add(process.pid)  # of a sensor of another worker
             return False
         if any(entry.startswith(_RUN) for entry in environment):
             return True  # of a run that is over
@@ -157,10 +156,14 @@ class Orphans:
         return all(process.started_ticks < other.started_ticks for other in (run, *_runs))
 
     def _can_only_be_from(self, process: _Process, run: RunMark) -> bool:
-        """Nothing names its run: it is killed at the end of the last run that was alive when it started."""
-        if process.started_ticks < run.started_ticks:
+        """
+        Nothing names its run: it is killed at the end of the last run that was alive when it started.
+
+        Sensors do not count: they are always alive, and what emptied its environment would never be killed.
+        """
+        if run.is_sensor or process.started_ticks < run.started_ticks:
             return False
-        return not any(other.started_ticks <= process.started_ticks for other in _runs)
+        return not any(other.started_ticks <= process.started_ticks for other in _runs if not other.is_sensor)
 
     def _kill(self, process: _Process) -> None:
         """Kill it with its group, so that a program that keeps forking cannot run away from us."""

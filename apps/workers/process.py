@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from apps.workers.capture import Capture
+from apps.workers.capture import Capture, Sink
 from apps.workers.commands import CannotStart, Command, Ended, Started, Starter
 from apps.workers.control import RunControl
 from apps.workers.limits import limited_argv
@@ -87,13 +87,21 @@ def spawn(command: Command, descriptors: tuple[int, int, int]) -> Started:
         raise CannotStart(f"Cannot start {command.argv[0]}: {reason}") from error
 
 
-def run(command: Command, control: RunControl, services: "RunnerServices", starter: Starter = spawn) -> Ended:
+def run(
+    command: Command,
+    control: RunControl,
+    services: "RunnerServices",
+    starter: Starter = spawn,
+    *,
+    sinks: tuple[Sink, Sink] | None = None,
+) -> Ended:
     """
     Run a program to its end and return how it ended; nothing that belongs to it is left then.
 
+    ``sinks`` take its stdout and stderr in place of the logs that the command names; they are closed at the end.
     Raises CannotStart, also when ``control`` was stopped before the start. A program that fails is a result.
     """
-    run = _Run(command, control, services)
+    run = _Run(command, control, services, sinks)
     try:
         run.start(starter)
         run.watch()
@@ -108,7 +116,13 @@ def run(command: Command, control: RunControl, services: "RunnerServices", start
 class _Run:
     """One run of one command, driven by the calling thread: a loop over its pipes, its end and its deadlines."""
 
-    def __init__(self, command: Command, control: RunControl, services: "RunnerServices") -> None:
+    def __init__(
+        self,
+        command: Command,
+        control: RunControl,
+        services: "RunnerServices",
+        sinks: tuple[Sink, Sink] | None,
+    ) -> None:
         make_filter = command.output_filter
         self.command = command
         self.control = control
@@ -119,6 +133,7 @@ class _Run:
         self.stderr = Capture(
             "stderr", command.stderr_path, command.stderr_limit, make_filter() if make_filter else None
         )
+        self.sinks: tuple[Sink, Sink] = sinks or (self.stdout, self.stderr)
         self.poller = select.poll()
         self.handlers: dict[int, Callable[[int], None]] = {}
         self.descriptors: set[int] = set()
@@ -137,7 +152,7 @@ class _Run:
     def start(self, starter: Starter) -> None:
         if self.control.reason is not None:
             raise CannotStart("Stopped before it was started")
-        inside = (self._input_pipe(), self._output_pipe(self.stdout), self._output_pipe(self.stderr))
+        inside = (self._input_pipe(), self._output_pipe(self.sinks[0]), self._output_pipe(self.sinks[1]))
         self.mark = RunMark.now(self.command.marks)
         self.started_at = time.monotonic()
         self.process = starter(self.command, inside)
@@ -168,10 +183,10 @@ class _Run:
             self._close(outside)
         return inside
 
-    def _output_pipe(self, capture: Capture) -> int:
+    def _output_pipe(self, sink: Sink) -> int:
         outside, inside = self._pipe()
         self.streams += 1
-        self._watch_for(outside, select.POLLIN, lambda events: self._output_ready(outside, events, capture))
+        self._watch_for(outside, select.POLLIN, lambda events: self._output_ready(outside, events, sink))
         return inside
 
     def _follow(self) -> None:
@@ -184,7 +199,8 @@ class _Run:
         self.descriptors.add(pidfd)
         self._watch_for(pidfd, select.POLLIN, lambda _events: self._main_ended(pidfd))
         self._watch_for(_waker.descriptor, select.POLLIN, lambda _events: self._woken())
-        self.deadline = self.started_at + self.command.timeout_seconds
+        if self.command.timeout_seconds is not None:
+            self.deadline = self.started_at + self.command.timeout_seconds
         self.control.attach(self.process.pid, pidfd, _waker.descriptor)
         if self.control.reason is not None:
             self._await_kill()
@@ -212,10 +228,10 @@ class _Run:
         self.poller.register(descriptor, events)
         self.handlers[descriptor] = handler
 
-    def _output_ready(self, descriptor: int, events: int, capture: Capture) -> None:
+    def _output_ready(self, descriptor: int, events: int, sink: Sink) -> None:
         data = os.read(descriptor, READ_BYTES)
         if data:
-            capture.feed(data)
+            sink.feed(data)
         # A pipe that nobody can write to any more and that did not fill the buffer is empty.
         if not data or (events & select.POLLHUP and len(data) < READ_BYTES):
             self._close(descriptor)
@@ -289,8 +305,8 @@ class _Run:
         self.process = None
         self.services.orphans.forget(self.mark)
         self.services.guard_remove(self.mark)
-        self.stdout.close()
-        self.stderr.close()
+        for sink in self.sinks:
+            sink.close()
         return Ended(
             returncode=returncode,
             seconds=self.ended_at - self.started_at,

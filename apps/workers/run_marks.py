@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import dataclass, field, replace
 
+SENSOR = b"ATTUNE_SENSOR_ID="
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -28,6 +29,11 @@ class RunMark:
     def now(cls, marks: tuple[str, ...]) -> "RunMark":
         """Return the mark of a run that is about to start."""
         return cls(0, int(boot_seconds() * TICKS_PER_SECOND), tuple(mark.encode(errors="replace") for mark in marks))
+
+    @property
+    def is_sensor(self) -> bool:
+        """Whether it is that of a sensor, which runs for as long as it is wanted beside many others."""
+        return any(mark.startswith(SENSOR) for mark in self.marks)
 
     def of(self, pgid: int) -> "RunMark":
         """Return this mark with the process group that has now been started."""

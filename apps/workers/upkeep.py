@@ -24,6 +24,8 @@ class Upkeep:
 
     def __init__(self, *, services: RunnerServices, slots: int) -> None:
         self.capabilities: dict[str, Any] = {}
+        self._more: dict[str, Any] = {}
+        self._telling = threading.Lock()
         self._services = services
         self._slots = slots
         self._catalogue: Any = None
@@ -35,8 +37,23 @@ class Upkeep:
         """Find out what this worker can offer; once, however often the start has to be tried again."""
         if self._catalogue is None:
             catalogue = _catalogue()
-            self.capabilities = detect(slots=self._slots, services=self._services)
+            self.capabilities = self._detect()
             self._catalogue = catalogue
+
+    def tell(self, worker_id: int | None, **more: Any) -> None:
+        """Offer this besides what is found; before the start (no ``worker_id``) it only is remembered."""
+        with self._telling:
+            self._more.update(more)
+            found = {**self.capabilities, **more}
+            if worker_id is not None and found != self.capabilities:
+                _write(worker_id, found)
+            self.capabilities = found
+
+    def _detect(self) -> dict[str, Any]:
+        found = detect(slots=self._slots, services=self._services)
+        if not self._slots:
+            del found["max_concurrent_executions"]  # a worker for sensors alone
+        return {**found, **self._more}
 
     def start(self) -> None:
         """From now on build what packs need, in the background."""
@@ -60,16 +77,16 @@ class Upkeep:
             return False
         self._look.clear()
         packs_changed = catalogue != self._catalogue
-        found = detect(slots=self._slots, services=self._services)
+        found = self._detect()
         self._catalogue = catalogue
         if packs_changed:
             self._build.set()
-        if found == self.capabilities:
-            return False
-        worker = Worker.objects.get(pk=worker_id)
-        with transaction.atomic():
-            history.change(worker, actor=history.actor_of(worker), reason="capabilities", capabilities=found)
-        self.capabilities = found
+        with self._telling:
+            found.update(self._more)
+            if found == self.capabilities:
+                return False
+            _write(worker_id, found)
+            self.capabilities = found
         return True
 
     def _keep_building(self) -> None:
@@ -97,6 +114,12 @@ class Upkeep:
         for folder in Path(settings.RUNTIME_ENVS_DIR).glob(f"*/{BUILDS}"):
             if folder.parent.name not in known:
                 environments.remove_environments(folder.parent.name)
+
+
+def _write(worker_id: int, capabilities: dict[str, Any]) -> None:
+    worker = Worker.objects.get(pk=worker_id)
+    with transaction.atomic():
+        history.change(worker, actor=history.actor_of(worker), reason="capabilities", capabilities=capabilities)
 
 
 def _catalogue() -> Any:

@@ -115,7 +115,21 @@ class Runtime:
             return self.inline_program(preparation)
         return self.file_program(preparation)
 
+    def prepare_service(self, preparation: Preparation) -> Program:
+        """
+        Return what to start for a file that is not run to its end but stays (a sensor).
+
+        ``preparation.env`` has what every program of this runtime gets; what is said of its work, the caller adds.
+        """
+        preparation.interpreter = self._interpreter(preparation)
+        preparation.env = self._runtime_environment(preparation)
+        return self.plain_program(preparation)
+
     def file_program(self, preparation: Preparation) -> Program:
+        return self.plain_program(preparation)
+
+    def plain_program(self, preparation: Preparation) -> Program:
+        """Return how a file is started in an interpreter of its own."""
         return Program(argv=(preparation.interpreter, *preparation.config.args, preparation.entry.file))
 
     def inline_program(self, preparation: Preparation) -> Program:
@@ -154,6 +168,10 @@ class Runtime:
         )
 
     def _environment(self, preparation: Preparation) -> dict[str, str]:
+        shared, job = self._runtime_environment(preparation), preparation.job
+        return {**shared, **job.env, **environment.attune_variables(job)}
+
+    def _runtime_environment(self, preparation: Preparation) -> dict[str, str]:
         job = preparation.job
         values = {
             "pack_dir": str(job.pack_dir) if job.pack_dir else None,
@@ -165,7 +183,7 @@ class Runtime:
         shared = preparation.runtime_env
         shared.update(preparation.services.inherited)
         environment.add_runtime_variables(shared, preparation.config.env_vars, values)
-        return {**shared, **job.env, **environment.attune_variables(job)}
+        return shared
 
 
 def runtime_name(job: Job, runtime: Runtime) -> str:

@@ -9,7 +9,7 @@ from apps.workers.runtimes.base import Preparation, Program, Runtime
 class Native(Runtime):
     names = frozenset({"native", "builtin", "standalone"})
 
-    def file_program(self, preparation: Preparation) -> Program:
+    def plain_program(self, preparation: Preparation) -> Program:
         file = preparation.entry.file
         if not os.access(file, os.X_OK):
             raise JobError(f"Cannot start {file}: not executable")

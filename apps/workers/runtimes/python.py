@@ -44,7 +44,7 @@ class Python(Runtime):
     def file_program(self, preparation: Preparation) -> Program:
         if preparation.entry.function:
             return self.inline_program(preparation)
-        plain = super().file_program(preparation)
+        plain = self.plain_program(preparation)
         if not preparation.entry.file.endswith(".py"):
             return plain
         return replace(plain, starter=_warm(preparation, {"kind": "file"}, lambda: plain.argv) or spawn)
