@@ -43,6 +43,8 @@ class Sensor(Row):
     # The lease: where it runs, until when. Taken under a lock on this row, by the id of the worker.
     lease_worker = models.BigIntegerField(null=True, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Raised with each change of the rules that use its triggers; its lock puts their notices in order of commit.
+    rules_version = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         db_table = "sensor"
@@ -90,6 +92,27 @@ class Trigger(Row):
 
     def __str__(self) -> str:
         return self.ref
+
+
+class SensorNotice(ImmutableRow):
+    """A change of a rule that uses a trigger of the sensor, numbered by the sensor's ``rules_version``."""
+
+    sensor = models.ForeignKey(
+        Sensor, on_delete=models.CASCADE, db_column="sensor", db_index=False, related_name="notices"
+    )
+    version = models.BigIntegerField()
+    event_type = Text(max_length=20)
+    rule = models.BigIntegerField()  # outlives the rule
+    rule_ref = RefField()
+    trigger_ref = RefField()
+    trigger_params = models.JSONField(default=dict, db_default={})
+
+    class Meta:
+        db_table = "sensor_notice"
+        constraints = (models.UniqueConstraint(fields=["sensor", "version"], name="sensor_notice_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.rule_ref}"
 
 
 class SensorProcessStatus(models.TextChoices):
