@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.db import OperationalError, ProgrammingError
 
 from apps.core.errors import AttuneError
+from apps.core.parameter_text import read_json
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -73,6 +75,25 @@ class ConsoleCommand(BaseCommand):
         widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
         for row in table:
             self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def given_text(given: str) -> str:
+    """Return the text of an argument; ``@FILE`` is read from a file, ``@-`` from standard input. Raises Problem."""
+    if not given.startswith("@"):
+        return given
+    try:
+        return sys.stdin.read() if given == "@-" else Path(given[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Problem(f"The file '{given[1:]}' cannot be read: {reason}.") from None
+
+
+def given_json(given: str, option: str) -> Any:
+    """Return the JSON value of an argument, which ``given_text`` reads. Raises Problem."""
+    try:
+        return read_json(given_text(given))
+    except ValueError as error:
+        raise Problem(f"{option} is not JSON: {error}.") from None
 
 
 def _cell(value: Any) -> str:

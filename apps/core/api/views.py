@@ -30,6 +30,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
+from apps.core import consequences
 from apps.core.api import envelopes, idempotency, query
 from apps.core.api.grants import Classification, Mode, classified
 from apps.core.api.pagination import PagePagination
@@ -232,5 +233,6 @@ class DestroyMixin:
     def destroy(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         row = self.get_object()
         name = getattr(row, self.lookup_field)
+        further = consequences.of(row)
         self.perform_destroy(row)
-        return envelopes.done(f"{self.noun} '{name}' deleted successfully")
+        return envelopes.done("; ".join([f"{self.noun} '{name}' deleted successfully", *further]))

@@ -3,14 +3,13 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from apps.actions.models import Action
-from apps.core.commands import INTERRUPTED, ConsoleCommand, Problem
-from apps.core.parameter_text import declared_parameters, read_json, value_of
+from apps.core.commands import INTERRUPTED, ConsoleCommand, Problem, given_json
+from apps.core.parameter_text import declared_parameters, value_of
 from apps.executions.api.serializers import execution_data
 from apps.executions.errors import AlreadyFinished
 from apps.executions.following import Following, Readers, exit_code_of
@@ -206,20 +205,7 @@ def _from_words(words: Sequence[str], action: Action) -> dict[str, Any]:
 def _from_json(given: str | None) -> dict[str, Any]:
     if given is None:
         return {}
-    try:
-        found = read_json(_text(given))
-    except ValueError as error:
-        raise Problem(f"--params-json is not JSON: {error}.") from None
+    found = given_json(given, "--params-json")
     if not isinstance(found, dict):
         raise Problem('--params-json must be a JSON object such as {"message": "hello"}.')
     return found
-
-
-def _text(given: str) -> str:
-    if not given.startswith("@"):
-        return given
-    try:
-        return sys.stdin.read() if given == "@-" else Path(given[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise Problem(f"The file '{given[1:]}' cannot be read: {reason}.") from None
