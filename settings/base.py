@@ -32,6 +32,7 @@ JWT_SECRET = kept_secret(STATE_DIR / "jwt_secret", env.read("ATTUNE_JWT_SECRET")
 JWT_PREVIOUS_SECRETS: list[str] = env.read("ATTUNE_JWT_PREVIOUS_SECRETS")
 JWT_ACCESS_LIFETIME = timedelta(seconds=env.read("ATTUNE_JWT_ACCESS_SECONDS"))
 JWT_REFRESH_LIFETIME = timedelta(seconds=env.read("ATTUNE_JWT_REFRESH_SECONDS"))
+INTERNAL_TOKEN: str | None = env.read("ATTUNE_INTERNAL_TOKEN")
 ENCRYPTION_KEY = kept_secret(
     STATE_DIR / "encryption_key", env.read("ATTUNE_ENCRYPTION_KEY"), variable="ATTUNE_ENCRYPTION_KEY"
 )

@@ -222,6 +222,7 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_JWT_PREVIOUS_SECRETS", parse=names, default=[], default_text="none", meaning="older secrets that still verify, never sign"),
     _V(name="ATTUNE_JWT_ACCESS_SECONDS", parse=integer(1, 31536000), default=3600, meaning="lifetime of access tokens"),
     _V(name="ATTUNE_JWT_REFRESH_SECONDS", parse=integer(1, 31536000), default=604800, meaning="lifetime of refresh tokens"),
+    _V(name="ATTUNE_INTERNAL_TOKEN", parse=text, default=None, default_text="none", meaning="what supervisors of sensors show to get sensor tokens over HTTP"),
     _V(name="ATTUNE_ENCRYPTION_KEY", parse=secret, default=None, default_text="made at first boot", meaning="encrypts secrets; 32 characters or more, the same on every host"),
     _V(name="ATTUNE_ADMIN_LOGIN", parse=sized_text(3, 255), default=None, default_text="admin", meaning="administrator made at first start"),
     _V(name="ATTUNE_ADMIN_PASSWORD", parse=sized_text(8, 128), default=None, default_text="random, printed once", meaning="that administrator's password"),

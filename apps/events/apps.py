@@ -1,11 +1,25 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_delete, post_save, pre_delete
 
 
 class EventsConfig(AppConfig):
     name = "apps.events"
 
     def ready(self) -> None:
-        from apps.events import execution_news  # models are ready only now
+        from apps.events import execution_news, notices, receivers, signals, triggers  # models are ready only now
+        from apps.events.loaders import SensorLoader, TriggerLoader
+        from apps.events.models import Sensor, Trigger
         from apps.executions.signals import execution_finished
+        from apps.identity.triggers import named_triggers
+        from apps.packs.registry import register_loader
 
         execution_finished.connect(execution_news.on_execution_finished, dispatch_uid="events.execution_finished")
+        post_save.connect(receivers.on_trigger_saved, sender=Trigger, dispatch_uid="events.trigger_saved")
+        post_delete.connect(receivers.on_trigger_deleted, sender=Trigger, dispatch_uid="events.trigger_deleted")
+        post_save.connect(receivers.on_sensor_saved, sender=Sensor, dispatch_uid="events.sensor_saved")
+        pre_delete.connect(receivers.on_sensor_going, sender=Sensor, dispatch_uid="events.sensor_going")
+        post_delete.connect(receivers.on_sensor_deleted, sender=Sensor, dispatch_uid="events.sensor_deleted")
+        signals.sensors_changed.connect(notices.sensors_changed, dispatch_uid="events.notices")
+        named_triggers.register(triggers.triggers_by_ref)
+        register_loader(TriggerLoader())
+        register_loader(SensorLoader())

@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from apps.core.errors import Forbidden
 from apps.identity import tokens
+from apps.identity.callers import Caller
 from apps.identity.models import Identity
+from apps.identity.triggers import named_triggers
 
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 86_400, 3_600, 259_200
 PREFIX = "sensor:"  # of the logins; nobody else may take one
@@ -40,6 +43,32 @@ def issue(sensor_ref: str, trigger_types: Iterable[str], *, lifetime_seconds: in
         expires_at=datetime.fromtimestamp(tokens.read(token).expires_at, UTC),
         trigger_types=served,
     )
+
+
+def issue_for(
+    caller: Caller, sensor_ref: str, trigger_types: Iterable[str], *, lifetime_seconds: int = DEFAULT_SECONDS
+) -> SensorToken:
+    """
+    Return what ``issue`` does to a caller who may have it.
+
+    Raises Forbidden for one who may not update each of these triggers, and for a sensor that asks for more than a
+    successor of its own token.
+    """
+    served = tuple(dict.fromkeys(trigger_types))
+    if caller.token_type == "sensor":
+        _require_own(caller, sensor_ref, served)
+    else:
+        known = named_triggers(served)
+        for ref in served:
+            caller.require("triggers:update", known.get(ref))
+    return issue(sensor_ref, served, lifetime_seconds=lifetime_seconds)
+
+
+def _require_own(caller: Caller, sensor_ref: str, trigger_types: tuple[str, ...]) -> None:
+    if sensor_ref != caller.login:
+        raise Forbidden("A sensor can renew only its own token")
+    if caller.trigger_types and (more := sorted(set(trigger_types) - set(caller.trigger_types))):
+        raise Forbidden(f"The token does not serve these triggers: {', '.join(more)}")
 
 
 def sensor_identity(sensor_ref: str) -> Identity:

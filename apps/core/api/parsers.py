@@ -19,13 +19,18 @@ class StrictJSONParser(BaseParser):
 
     media_type = "application/json"
 
+    def limit_bytes(self) -> int:
+        """Return the size of the largest body it reads."""
+        return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit = self.limit_bytes()
         raw = stream.read(limit + 1)
         if len(raw) > limit:
-            raise PayloadTooLarge(f"The request body is larger than {limit // 1024 // 1024} MiB")
+            size = f"{limit // 1024 // 1024} MiB" if limit % 1024**2 == 0 else f"{limit // 1024} KiB"
+            raise PayloadTooLarge(f"The request body is larger than {size}")
         return loads(raw)
 
 

@@ -7,6 +7,7 @@ from rest_framework.response import Response
 
 from apps.core import sql
 from apps.core.api import query
+from apps.core.api.contains import WindowPagination
 from apps.core.api.pagination import ExecutionPagination
 from apps.core.api.views import AttuneViewSet
 from apps.core.errors import Forbidden
@@ -23,14 +24,8 @@ from apps.executions.errors import ExecutionNotFound
 from apps.executions.models import Execution, ExecutionQuerySet
 
 
-class WindowPagination(ExecutionPagination):
-    """Says how many of the newest rows were looked through, when not all were."""
-
-    window: int | None = None
-
-    def pagination(self) -> dict[str, Any]:
-        told = super().pagination()
-        return told if self.window is None else {**told, "window": self.window}
+class ExecutionWindowPagination(WindowPagination, ExecutionPagination):
+    """Executions, of which a search may have looked through the newest only."""
 
 
 class ExecutionViews(AttuneViewSet[Execution]):
@@ -39,7 +34,7 @@ class ExecutionViews(AttuneViewSet[Execution]):
     queryset = Execution.objects.newest_first()
     serializer_class = ExecutionSerializer
     visible_to = staticmethod(visibility.visible_to)
-    pagination_class = WindowPagination
+    pagination_class = ExecutionWindowPagination
     lookup_field = "pk"
     noun = "Execution"
 

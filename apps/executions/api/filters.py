@@ -1,24 +1,17 @@
 """The filters of executions (api.md 13.2): the query string, or the filter of a bulk cancel, as conditions in SQL."""
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import connection
-from django.db.models import Q, TextField
-from django.db.models.functions import Cast
+from django.db.models import Q
 
-from apps.core.api import query
+from apps.core.api import contains, query
 from apps.core.api.query import Params
 from apps.core.errors import BadRequest
 from apps.executions.models import ExecutionQuerySet
 from apps.executions.states import TERMINAL, Status
 
-# ``result_contains`` has no index: it looks through so many of the newest rows that match the rest (model.md 6.2).
-RESULT_WINDOW: Final = 100_000
-_LONGEST_TEXT = 1000
 _MOST_EXIT_CODES = 1000
 
 
@@ -32,7 +25,7 @@ class ExecutionFilters:
     @property
     def window(self) -> int | None:
         """How many of the newest matching rows are looked through; None: all."""
-        return RESULT_WINDOW if self.result_contains is not None else None
+        return contains.WINDOW if self.result_contains is not None else None
 
     @property
     def is_empty(self) -> bool:
@@ -40,14 +33,7 @@ class ExecutionFilters:
 
     def apply(self, rows: ExecutionQuerySet) -> ExecutionQuerySet:
         """Return those rows that match; asks for the edge of the window when there is one."""
-        rows = rows.filter(self.condition)
-        if self.result_contains is None:
-            return rows
-        edge = rows.newest_first().values_list("created", "id")[RESULT_WINDOW - 1 : RESULT_WINDOW].first()
-        if edge is not None:
-            created, pk = edge
-            rows = rows.filter(Q(created__gt=created) | Q(created=created, id__gte=pk))
-        return rows.alias(result_text=Cast("result", TextField())).filter(_holds(self.result_contains))
+        return contains.containing(rows.filter(self.condition), "result", self.result_contains)
 
 
 def parse_filters(params: Params) -> ExecutionFilters:
@@ -59,9 +45,7 @@ def parse_filters(params: Params) -> ExecutionFilters:
     shortest, longest = query.integer(params, "duration_ms_min"), query.integer(params, "duration_ms_max")
     if shortest is not None and longest is not None and shortest > longest:
         raise BadRequest("duration_ms_min is greater than duration_ms_max")
-    text = query.text(params, "result_contains")
-    if text is not None and (len(text) > _LONGEST_TEXT or "\0" in text):
-        raise BadRequest(f"result_contains takes at most {_LONGEST_TEXT} characters, none of them U+0000")
+    text = contains.text_to_find(params, "result_contains")
     return ExecutionFilters(condition=condition, result_contains=text)
 
 
@@ -178,27 +162,3 @@ _READERS: Final[dict[str, Callable[[Params, str], Q]]] = {
     "succeeded": _succeeded,
 }
 FILTER_NAMES: Final = frozenset(_READERS) | {"result_contains"}
-
-
-# --- The text of a result ----------------------------------------------------------------------------------------
-def _holds(text: str) -> Q:
-    """The condition that ``result_text``, the result's JSON, holds the text, as it is or as JSON spells it."""
-    condition = _contains(text)
-    spelled = json.dumps(text, ensure_ascii=False)[1:-1]
-    return condition if spelled == text else condition | _contains(spelled)
-
-
-def _contains(text: str) -> Q:
-    if text.isascii():
-        return Q(result_text__icontains=text)
-    # Neither database folds the case of other letters under every locale, so both cases are named.
-    return Q(result_text__iregex="".join(_any_case(character) for character in text))
-
-
-def _any_case(character: str) -> str:
-    if character.isascii():
-        return re.escape(character)
-    variants = {character, character.lower(), character.upper()}
-    if connection.vendor == "sqlite":
-        variants = {json.dumps(variant)[1:-1] for variant in variants}  # kept as backslash-u escapes there
-    return f"(?:{'|'.join(re.escape(variant) for variant in sorted(variants))})"

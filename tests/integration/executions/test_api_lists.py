@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from apps.executions.api import filters
+from apps.core.api import contains
 from apps.executions.models import Execution
 from apps.executions.states import Status
 from tests.clients import signed_in, with_execution_token
@@ -181,7 +181,7 @@ def test_result_contains(client):
 
 
 def test_result_contains_looks_through_a_window(client, monkeypatch):
-    monkeypatch.setattr(filters, "RESULT_WINDOW", 3)
+    monkeypatch.setattr(contains, "WINDOW", 3)
     rows = [make_execution(result={"x": "needle"}) for _number in range(4)]
     make_execution(status=Status.RUNNING, result={"x": "needle"})
 
