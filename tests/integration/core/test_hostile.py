@@ -293,7 +293,7 @@ class Api:
         if "$ref" in schema:
             schema = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         required = {name: REQUIRED[name] for name in schema.get("required", [])}
-        return schema["properties"], required | ({"ref": "hostile"} if path == "/api/v1/packs" else {})
+        return schema.get("properties", {}), required | ({"ref": "hostile"} if path == "/api/v1/packs" else {})
 
     def send(self, method, path, raw=b"", kind="application/json", **headers):
         # Signing in is counted by login and address, and must not be refused for that here.
