@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
+from apps.events.sensors.supervisor import Supervisor
 from apps.executions.doorbell import Doorbell
 from apps.identity.services import Administrator, ensure_administrator
 from apps.packs.services import load_core_pack
@@ -43,6 +44,7 @@ class Product:
         self._door = door
         self._worker: EmbeddedWorker | None = None
         self._scheduler: Scheduler | None = None
+        self._sensors: Supervisor | None = None
         self._doorbell: Doorbell | None = None
         self._signals = 0
         self._grace_seconds: float = settings.SHUTDOWN_GRACE_SECONDS
@@ -68,7 +70,7 @@ class Product:
     def _start_parts(self) -> None:
         from attune.asgi import application  # builds Django's handler, which is not needed before
 
-        self._worker = EmbeddedWorker(celery_app)
+        self._worker = EmbeddedWorker(celery_app, role="hybrid")
         self._worker.start()
         self._scheduler = Scheduler()
         self._scheduler.start()
@@ -76,6 +78,8 @@ class Product:
             self._doorbell = Doorbell()
             self._doorbell.start()
         self._door.let_through(application)
+        self._sensors = Supervisor()  # last: what it starts calls the API
+        self._sensors.start()
 
     def _go_on(self) -> None:
         if self._stopping.is_set():
@@ -85,7 +89,9 @@ class Product:
         """Wait until somebody asks to stop, or a part has ended by itself; return whether it was asked for."""
         while not self._stopping.wait(_LOOK_SECONDS):
             ended = [
-                part for part in (self._door, self._worker, self._scheduler) if part is not None and not part.alive
+                part
+                for part in (self._door, self._worker, self._scheduler, self._sensors)
+                if part is not None and not part.alive
             ]
             if ended:
                 logger.error("A part of the product ended by itself: %s", type(ended[0]).__name__)
@@ -113,12 +119,14 @@ class Product:
             self._worker.hurry()
 
     def stop(self) -> bool:
-        """End what was started, the worker first while the API still answers; return whether all of it ended."""
+        """End what was started, sensors and worker first while the API still answers; return whether all of it ended."""
         clean = True
         if self._doorbell is not None:
             self._doorbell.close()
         if self._scheduler is not None:
             self._scheduler.ask_to_stop()
+        if self._sensors is not None:
+            clean &= self._sensors.stop()
         if self._worker is not None:
             clean &= self._worker.stop(grace_seconds=self._grace_seconds, timeout_seconds=self._patience_seconds())
         if self._scheduler is not None:

@@ -53,6 +53,10 @@ METRICS_TOKEN: str | None = env.read("ATTUNE_METRICS_TOKEN")
 
 # --- The worker and the engine ----------------------------------------------------------------------------------
 WORKER_NAME: str = env.read("ATTUNE_WORKER_NAME")
+# A worker for sensors may stand beside one for executions on the same host, and names are unique.
+SENSOR_WORKER_NAME = (
+    f"{WORKER_NAME}-sensors" if env.BY_NAME["ATTUNE_WORKER_NAME"].default == WORKER_NAME else WORKER_NAME
+)
 WORKER_TYPE: str = env.read("ATTUNE_WORKER_TYPE")
 WORKER_RUNTIMES: list[str] | None = env.read("ATTUNE_WORKER_RUNTIMES")
 WORKER_LABELS: dict[str, str] = env.read("ATTUNE_WORKER_LABELS")
@@ -73,6 +77,9 @@ STORAGE_BUDGET_GB: int = env.read("ATTUNE_STORAGE_BUDGET_GB")
 BUILD_ENV_NAMES: list[str] = env.read("ATTUNE_BUILD_ENV")
 BUILD_TIMEOUT_SECONDS: int = env.read("ATTUNE_BUILD_TIMEOUT_SECONDS")
 HTTP_BLOCKED_NETWORKS: list[str] | None = env.read("ATTUNE_HTTP_BLOCKED_NETWORKS")
+SENSOR_SLOTS: int = env.read("ATTUNE_SENSOR_SLOTS")
+SENSOR_BACKOFF_SECONDS: float = env.read("ATTUNE_SENSOR_BACKOFF_SECONDS")
+SENSOR_EVENTS_PER_SECOND: int = env.read("ATTUNE_SENSOR_EVENTS_PER_SECOND")
 if LEASE_SECONDS < 3 * HEARTBEAT_SECONDS or LEASE_SECONDS < 2 * KILL_GRACE_SECONDS:
     raise env.BadSetting(
         f"ATTUNE_LEASE_SECONDS ({LEASE_SECONDS:g}) must be at least three times ATTUNE_HEARTBEAT_SECONDS "
@@ -165,7 +172,8 @@ CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 CORS_ALLOW_HEADERS = [
     "authorization", "content-type", "accept", "idempotency-key", "last-event-id", "range", "x-request-id",
 ]  # fmt: skip
-LOGGING = logging_config(env.read("ATTUNE_LOG_LEVEL"))
+LOG_LEVEL: str = env.read("ATTUNE_LOG_LEVEL")
+LOGGING = logging_config(LOG_LEVEL)
 
 # --- The database -----------------------------------------------------------------------------------------------
 DATABASE_SCHEMA: str = env.read("ATTUNE_DATABASE_SCHEMA")

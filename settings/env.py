@@ -250,6 +250,10 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_BUILD_ENV", parse=names, default=[], default_text="none", meaning="names of proxy and index variables that environment builds get"),
     _V(name="ATTUNE_BUILD_TIMEOUT_SECONDS", parse=integer(1, 86400), default=600, meaning="time limit of an environment build"),
     _V(name="ATTUNE_HTTP_BLOCKED_NETWORKS", parse=networks, default=None, default_text="link-local and metadata addresses", meaning="networks core.http_request refuses"),
+    # Sensors.
+    _V(name="ATTUNE_SENSOR_SLOTS", parse=integer(1, 1000), default=20, meaning="sensors that one worker runs at the same time"),
+    _V(name="ATTUNE_SENSOR_BACKOFF_SECONDS", parse=decimal(0.05, 300), default=5.0, default_text="5", meaning="until a sensor that failed is started again; doubled with each failure, at most 300"),
+    _V(name="ATTUNE_SENSOR_EVENTS_PER_SECOND", parse=integer(0, 10**6), default=100, meaning="events a sensor may send, five times as many in a burst; 0 = no limit"),
 )
 # fmt: on
 BY_NAME = {variable.name: variable for variable in VARIABLES}

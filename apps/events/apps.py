@@ -8,10 +8,12 @@ class EventsConfig(AppConfig):
     def ready(self) -> None:
         from apps.events import execution_news, notices, receivers, signals, triggers  # models are ready only now
         from apps.events.loaders import SensorLoader, TriggerLoader
-        from apps.events.models import Sensor, Trigger
+        from apps.events.models import Sensor, SensorProcess, Trigger
+        from apps.events.sensors import news
         from apps.executions.signals import execution_finished
         from apps.identity.triggers import named_triggers
         from apps.packs.registry import register_loader
+        from apps.workers.signals import lease_over, worker_available
 
         execution_finished.connect(execution_news.on_execution_finished, dispatch_uid="events.execution_finished")
         post_save.connect(receivers.on_trigger_saved, sender=Trigger, dispatch_uid="events.trigger_saved")
@@ -20,6 +22,9 @@ class EventsConfig(AppConfig):
         pre_delete.connect(receivers.on_sensor_going, sender=Sensor, dispatch_uid="events.sensor_going")
         post_delete.connect(receivers.on_sensor_deleted, sender=Sensor, dispatch_uid="events.sensor_deleted")
         signals.sensors_changed.connect(notices.sensors_changed, dispatch_uid="events.notices")
+        lease_over.connect(news.on_lease_over, dispatch_uid="events.lease_over")
+        worker_available.connect(news.on_worker_available, dispatch_uid="events.worker_available")
+        post_delete.connect(news.on_process_deleted, sender=SensorProcess, dispatch_uid="events.process_deleted")
         named_triggers.register(triggers.triggers_by_ref)
         register_loader(TriggerLoader())
         register_loader(SensorLoader())

@@ -77,7 +77,7 @@ class Log:
 
     def tail_start(self, lines: int) -> int:
         """Return the offset at which the last ``lines`` lines begin; reads from the end only."""
-        return _tail_start(self.file, self.size_bytes, lines) if self.file is not None else 0
+        return tail_offset(self.file, self.size_bytes, lines) if self.file is not None else 0
 
     def boundary_before(self, offset: int) -> int:
         """Return ``offset``, or the start of the UTF-8 character that it would cut."""
@@ -129,7 +129,8 @@ def open_log(execution: Execution, stream: Stream) -> Log:
     )
 
 
-def _tail_start(file: BinaryIO, size: int, lines: int) -> int:
+def tail_offset(file: BinaryIO, size: int, lines: int) -> int:
+    """Return the offset at which the last ``lines`` lines of a file begin; reads from the end only."""
     if lines <= 0:
         return size
     missing = lines

@@ -24,6 +24,7 @@ BLOCK_BYTES: Final = 64 * 1024
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A program may have put a FIFO there: opening it must not wait for a writer.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What the system says about a name that is not there, or leads through a link or a file.
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG})
@@ -96,6 +97,36 @@ def create_file(name: str) -> BinaryIO:
     """
     with _folder_of(name, make=True) as (folder, leaf):
         return os.fdopen(os.open(leaf, _CREATE, 0o640, dir_fd=folder), "w+b")
+
+
+def append_to(name: str) -> int | None:
+    """
+    Open the file of this name for appending, made with its folders when it is not there; return its descriptor.
+
+    None when something that is no regular file has the name. Raises UnsafePath when a link or a file is in the way.
+    """
+    with _folder_of(name, make=True) as (folder, leaf):
+        try:
+            descriptor = os.open(leaf, _APPEND, 0o640, dir_fd=folder)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def names_in(folder: str) -> list[str]:
+    """Return the names in a folder, in order; none when there is no such folder."""
+    try:
+        with _folder_of(f"{folder}/any") as (descriptor, _leaf):
+            return sorted(os.listdir(descriptor))
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return []
+        raise
 
 
 def make_folder_of(name: str) -> None:
