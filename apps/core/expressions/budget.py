@@ -1,10 +1,7 @@
 """What one evaluation may use: the limits of workflows.md 6.7, and the state that counts against them."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any
-
 from apps.core.expressions.errors import LimitExceeded
+from apps.core.expressions.scope import Scope
 
 MAX_STEPS = 100_000
 MAX_TEXT = 1_048_576  # characters of a string that an operator or function builds
@@ -23,18 +20,10 @@ class Run:
 
     __slots__ = ("functions", "lenient", "now", "roots", "steps")
 
-    def __init__(
-        self,
-        roots: Mapping[str, Any],
-        functions: Mapping[str, Callable[[], Any]],
-        now: Callable[[], datetime],
-        *,
-        lenient: bool,
-        steps: int,
-    ) -> None:
-        self.roots = roots
-        self.functions = functions
-        self.now = now
+    def __init__(self, scope: Scope, *, lenient: bool = False, steps: int = MAX_STEPS) -> None:
+        self.roots = scope.roots
+        self.functions = scope.functions
+        self.now = scope.now
         self.lenient = lenient
         self.steps = steps
 

@@ -155,7 +155,7 @@ class _Renderer:
         steps = min(MAX_STEPS, self._steps - _STEPS_PER_CHARACTER * len(piece.expression))
         if steps <= 0:
             raise LimitExceeded(f"the templates of the document take more than {MAX_DOCUMENT_STEPS:,} steps")
-        run = Run(scope.roots, scope.functions, scope.now, lenient=self._how.lenient, steps=steps)
+        run = Run(scope, lenient=self._how.lenient, steps=steps)
         try:
             found = NOTHING if self._how.look_up is None else self._how.look_up(piece.expression, scope)
             if found is NOTHING:

@@ -1,7 +1,8 @@
 """Expressions, ready to be evaluated as often as one likes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from apps.core.expressions.budget import MAX_STEPS, Run
@@ -9,7 +10,7 @@ from apps.core.expressions.cache import ParseCache
 from apps.core.expressions.errors import ExpressionError, ExpressionSyntaxError, LimitExceeded
 from apps.core.expressions.functions import FUNCTIONS
 from apps.core.expressions.lexer import check_size
-from apps.core.expressions.nodes import Call, Comparison, Logic, Node, Not, Path, Test
+from apps.core.expressions.nodes import Call, Comparison, Constant, Logic, Node, Not, Path, Test
 from apps.core.expressions.parser import parse
 from apps.core.expressions.scope import Scope
 from apps.core.expressions.values import Undefined
@@ -84,14 +85,13 @@ class Expression:
         Raises ExpressionError for whatever goes wrong, UndefinedValue when nothing is found, LimitExceeded. With
         ``lenient`` missing values may be used on the way: what is made of them is missing too.
         """
-        return self.evaluate_in(Run(scope.roots, scope.functions, scope.now, lenient=lenient, steps=steps))
+        return self.evaluate_in(Run(scope, lenient=lenient, steps=steps))
 
     def evaluate_in(self, run: Run) -> Any:
         """Return the value as ``evaluate`` does, and leave in the run what is left of its steps."""
         try:
-            for call in self._calls:
-                if call.name not in run.functions:
-                    raise _unknown_function(call, run.functions)
+            if self._calls:
+                self.check_functions(run.functions)
             value = self._node.run(run)
             if value.__class__ is Undefined:
                 raise value.error()
@@ -102,6 +102,14 @@ class Expression:
             raise error.at(self._node.start).within(self._source) from None
         except RecursionError:
             raise LimitExceeded("the expression is nested too deeply", self._node.start).within(self._source) from None
+
+    def check_functions(self, functions: Collection[str]) -> None:
+        """Raise ExpressionError when it calls a function that is neither built in nor one of these."""
+        for call in self._calls:
+            if call.name not in functions:
+                known = ", ".join(sorted({*FUNCTIONS, *functions}))
+                message = f"unknown name '{call.name}': there is no such function; there are {known}"
+                raise ExpressionError(message, call.start).within(self._source)
 
     # --- What it says and reads -------------------------------------------------------------------------------------
 
@@ -115,7 +123,7 @@ class Expression:
             return f"is {node.name}" if node.expected else f"is not {node.name}"
         return "not" if isinstance(node, Not) else ""
 
-    @property
+    @cached_property
     def parts(self) -> "Sequence[Expression]":
         """The operands of the outermost operator."""
         return [Expression(self._source, child) for child in self._node.children] if self.operator else []
@@ -123,6 +131,10 @@ class Expression:
     @property
     def is_path(self) -> bool:
         return isinstance(self._node, Path)
+
+    @property
+    def is_constant(self) -> bool:
+        return all(isinstance(part, Constant) or part.children for part in _walk(self._node))
 
     @property
     def names(self) -> list[Name]:
@@ -136,18 +148,20 @@ class Expression:
 
     def operands(self, scope: Scope) -> list[Operand]:
         """Return the outermost paths it reads, each once, with what stands there now. Never raises ExpressionError."""
-        run = Run(scope.roots, scope.functions, scope.now, lenient=True, steps=MAX_STEPS)
+        return self.operands_in(Run(scope, lenient=True))
+
+    def operands_in(self, run: Run) -> list[Operand]:
+        """Return what ``operands`` does; the run is a lenient one."""
         found: dict[str, Operand] = {}
-        for path in _outermost_paths(self._node):
+        for path in self._paths:
             text = self._source[path.start : path.end]
             if text not in found:
                 found[text] = Operand(path=text, keys=_keys(path, run), value=_value(path, run))
         return list(found.values())
 
-
-def _unknown_function(call: Call, functions: Any) -> ExpressionError:
-    known = ", ".join(sorted({*FUNCTIONS, *functions}))
-    return ExpressionError(f"unknown name '{call.name}': there is no such function; there are {known}", call.start)
+    @cached_property
+    def _paths(self) -> Sequence[Path]:
+        return list(_outermost_paths(self._node))
 
 
 def _walk(node: Node) -> Iterator[Node]:

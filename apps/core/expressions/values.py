@@ -224,27 +224,34 @@ def write_json(value: Any, *, normal: bool = False) -> Iterator[str]:
 
     With ``normal`` equal values give equal texts: keys in order, whole floats like integers.
     """
-    pending: list[tuple[bool, Any]] = [(False, value)]
+    pending = [iter([("", value)])]
+    closing = [""]
     while pending:
-        is_text, current = pending.pop()
-        kind = current.__class__
-        if is_text:
-            yield current
-        elif kind is str:
-            yield encode_basestring(current)
-        elif kind is list:
-            parts: list[tuple[bool, Any]] = [(True, "[")]
-            for index, item in enumerate(current):
-                parts += [(True, ","), (False, item)] if index else [(False, item)]
-            pending += reversed([*parts, (True, "]")])
-        elif kind is dict:
-            parts = [(True, "{")]
-            for index, key in enumerate(sorted(current) if normal else current):
-                name = f"{',' if index else ''}{encode_basestring(key)}:"
-                parts += [(True, name), (False, current[key])]
-            pending += reversed([*parts, (True, "}")])
+        for lead, current in pending[-1]:
+            kind = current.__class__
+            if kind is list or kind is dict:
+                yield f"{lead}{'[' if kind is list else '{'}"
+                pending.append(_items(current) if kind is list else _entries(current, normal=normal))
+                closing.append("]" if kind is list else "}")
+                break
+            yield lead + (encode_basestring(current) if kind is str else _scalar_text(current, normal=normal))
         else:
-            yield _scalar_text(current, normal=normal)
+            pending.pop()
+            yield closing.pop()
+
+
+def _items(array: list[Any]) -> Iterator[tuple[str, Any]]:
+    lead = ""
+    for item in array:
+        yield lead, item
+        lead = ","
+
+
+def _entries(mapping: dict[str, Any], *, normal: bool) -> Iterator[tuple[str, Any]]:
+    lead = ""
+    for key in sorted(mapping) if normal else mapping:
+        yield f"{lead}{encode_basestring(key)}:", mapping[key]
+        lead = ","
 
 
 def _scalar_text(value: Any, *, normal: bool) -> str:
