@@ -46,7 +46,7 @@ def shown(column: object) -> dict[str, Any]:
     return {
         name: _shown_section(name, config[name])
         for name, fields in SECTIONS.items()
-        if config.get(name) is not None and isinstance(config[name], Mapping) == bool(fields)
+        if isinstance(config.get(name), Mapping if fields else (int, float, str))
     }
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error as DatabaseProblem
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from apps.core import sql
 from apps.core.api import idempotency
@@ -51,6 +51,11 @@ def receive(delivery: Delivery) -> Answer:
         if not delivery.to_raw_url:
             bodies.unwrapped(body)
         raise UnknownKey
+    return received(trigger, delivery)
+
+
+def received(trigger: Trigger, delivery: Delivery) -> Answer:
+    """Answer a request whose key is that of this trigger, see ``receive``."""
     return _Reception(Examination(trigger, delivery)).answer()
 
 
@@ -97,6 +102,11 @@ class _Reception:
                 return self._settled_here(accepted, refusal)
         except StillRunning as still_running:
             return self._settled(None, still_running)
+        except IntegrityError as error:
+            if not Trigger.objects.filter(pk=self.trigger.pk).exists():
+                raise UnknownKey from None  # the trigger was deleted meanwhile, and its log with it
+            self._log_failure(error)
+            raise
         except Exception as error:
             self._log_failure(error)
             raise

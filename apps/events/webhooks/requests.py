@@ -61,7 +61,7 @@ def read(request: HttpRequest, *, key: str, to_raw_url: bool) -> Delivery:
 
 
 def _headers_of(request: HttpRequest) -> dict[str, str]:
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = {name.lower(): value.replace("\x00", "\ufffd") for name, value in request.headers.items()}
     if "transfer-encoding" in headers:
         headers.pop("content-length", None)  # not the sender's: what the server put there for Django
     return headers

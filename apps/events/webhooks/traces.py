@@ -39,6 +39,6 @@ def kept_headers(
         size_with_it = size + len(name.encode()) + len(value.encode())
         if len(kept) == MOST_HEADERS or size_with_it > MOST_HEADER_BYTES:
             continue
-        kept[name] = value.replace("\x00", "\ufffd")
+        kept[name] = value
         size = size_with_it
     return kept
