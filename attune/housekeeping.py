@@ -5,7 +5,9 @@ import time
 
 from django.db import connection
 
+from apps.core import clock
 from apps.identity import idempotency, throttle
+from apps.rules.window_rows import forget_expired
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class Housekeeping:
         try:
             idempotency.forget_old()
             throttle.forget_old()
+            forget_expired(clock.now())
             _refresh_statistics()
         except Exception:
             logger.exception("The hourly housekeeping failed; it comes again in an hour")

@@ -37,6 +37,28 @@ def measure(script: str, environment: Mapping[str, str], *arguments: str) -> dic
     return answer
 
 
+def figures_of_events(events: dict[str, Any]) -> list[Figure]:
+    """Turn the numbers of ``bench/events.py`` into lines of the table."""
+    start, deciding = events["start"], events["deciding"]
+    each_us = (deciding["rules_ms"] - deciding["alone_ms"]) / deciding["rules"] * 1000
+    return [
+        Figure(
+            name="event commit to the action's first moment, p50 (p95)",
+            value=f"{start['p50_ms']:.2f} ms ({start['p95_ms']:.2f} ms)",
+            floor=f"{start['bare_ms']:.2f} ms bare start",
+            ratio=f"+{start['p50_ms'] - start['bare_ms']:.2f} ms",
+            goal="",
+        ),
+        Figure(
+            name=f"store an event, {deciding['rules']} rules look at it and none matches",
+            value=f"{deciding['rules_ms']:.2f} ms",
+            floor=f"{deciding['alone_ms']:.2f} ms without rules",
+            ratio=f"+{each_us:.0f} us a rule",
+            goal="",
+        ),
+    ]
+
+
 def figures_of(engine: dict[str, Any], server: dict[str, Any], *, embedded: bool) -> list[Figure]:
     """Turn the numbers into the lines of the table."""
     over, drain, python, submit, accept, idle = (
@@ -110,6 +132,7 @@ def main() -> int:
     extra = ("--waiting", str(options.waiting)) if options.waiting else ()
     if options.stack != "postgresql":
         lines = figures_of(measure("engine.py", {}, *extra), measure("server.py", {}), embedded=True)
+        lines += figures_of_events(measure("events.py", {}))
         print_table("SQLite, one process", lines)
     if options.stack != "sqlite":
         try:
@@ -119,10 +142,13 @@ def main() -> int:
             with ExitStack() as stack:
                 services = stack.enter_context(running_services(durable=True))
                 server = measure("server.py", services)
+            with ExitStack() as stack:
+                services = stack.enter_context(running_services(durable=True))
+                events = measure("events.py", services)
         except ServicesMissing as missing:
             print(f"\nPostgreSQL + Redis was not measured: {missing}")
             return 1
-        print_table("PostgreSQL + Redis", figures_of(engine, server, embedded=False))
+        print_table("PostgreSQL + Redis", figures_of(engine, server, embedded=False) + figures_of_events(events))
     return 0
 
 

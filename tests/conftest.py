@@ -117,6 +117,8 @@ def processes() -> Iterator[Processes]:
 @pytest.fixture(autouse=True)
 def _forget_rows() -> None:
     """A test's rows are rolled back and their ids come again: nothing read from them may be remembered."""
-    from apps.executions.apps import forget_rows  # models cannot be imported before Django is set up
+    from apps.executions import apps as executions  # models cannot be imported before Django is set up
+    from apps.rules import apps as rules
 
-    forget_rows()
+    executions.forget_rows()
+    rules.forget_rows()

@@ -1,0 +1,114 @@
+"""Rules and events as the evaluator sees them; rules are kept in the process as long as no row they need changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apps.core import sql
+from apps.core.schemas import secret_names
+from apps.events.models import Event
+from apps.rules.judging import EventView, RuleView
+from apps.rules.models import Rule
+from apps.rules.windows import Windows
+
+# Whatever may change how a rule is decided: its own row and those it refers to.
+_STAMPS = """
+SELECT rule.id, rule.updated, rule.action, rule."trigger", rule.owner_identity, action.updated, pack.updated,
+       action_pack.updated, runtime.updated
+FROM rule JOIN pack ON pack.id = rule.pack LEFT JOIN action ON action.id = rule.action
+LEFT JOIN pack action_pack ON action_pack.id = action.pack LEFT JOIN runtime ON runtime.id = action.runtime
+WHERE {}
+"""
+_OF_TRIGGER = _STAMPS.format("rule.trigger_ref = %s AND rule.enabled ORDER BY rule.ref")
+_OF_ID = _STAMPS.format("rule.id = %s")
+_MOST_KEPT = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurrentRule:
+    """A rule as it is now. ``rule`` has its pack, owner and action (with runtime) loaded; for reading only."""
+
+    rule: Rule
+    view: RuleView
+
+
+_kept: dict[int, tuple[tuple[Any, ...], CurrentRule]] = {}
+
+
+def current_rules(trigger_ref: str) -> list[CurrentRule]:
+    """Return the enabled rules of a trigger, in order of ref. One narrow query when they are known."""
+    return _known_or_read(sql.fetch(_OF_TRIGGER, [trigger_ref]))
+
+
+def current_rule(rule_id: int | None) -> CurrentRule | None:
+    """Return one rule, enabled or not; None when it is gone."""
+    return next(iter(_known_or_read(sql.fetch(_OF_ID, [rule_id]))), None)
+
+
+def forget_rules() -> None:
+    """Forget what this process keeps (the tables were emptied)."""
+    _kept.clear()
+
+
+def _known_or_read(stamps: list[tuple[Any, ...]]) -> list[CurrentRule]:
+    unknown = [row[0] for row in stamps if row[0] not in _kept or _kept[row[0]][0] != row]
+    read = _read(unknown) if unknown else {}
+    found = []
+    for row in stamps:
+        current = read.get(row[0])
+        if current is not None:
+            _keep(row, current)
+        elif row[0] in _kept:
+            current = _kept[row[0]][1]
+        if current is not None:  # None: deleted between the two queries
+            found.append(current)
+    return found
+
+
+def _keep(stamps: tuple[Any, ...], current: CurrentRule) -> None:
+    if len(_kept) >= _MOST_KEPT:
+        _kept.clear()
+    _kept[stamps[0]] = (stamps, current)
+
+
+def _read(ids: list[int]) -> dict[int, CurrentRule]:
+    rules = Rule.objects.select_related("pack", "owner_identity", "action__runtime", "action__pack")
+    return {rule.pk: CurrentRule(rule=rule, view=view_of_rule(rule)) for rule in rules.filter(pk__in=ids)}
+
+
+def view_of_rule(rule: Rule, **drafts: Any) -> RuleView:
+    """Return what the evaluator needs of a rule, stored or not; ``drafts`` replace fields of the view."""
+    action, pack = rule.action, rule.pack
+    view = {
+        "id": rule.pk,
+        "ref": rule.ref,
+        "conditions": rule.conditions,
+        "action_params": rule.action_params,
+        "windows": Windows(dedupe=rule.dedupe, aggregate=rule.aggregate, throttle=rule.throttle),
+        "param_schema": action.param_schema if action is not None else None,
+        "strict": action.strict_parameters if action is not None else False,
+        "action_ref": rule.action_ref,
+        "pack_config": pack.config,
+        "secret_config": secret_names(pack.conf_schema),
+    }
+    return RuleView(**{**view, **drafts})
+
+
+def view_of_event(event: Event) -> EventView:
+    """Return what the evaluator sees of a stored event."""
+    return EventView(
+        id=event.pk,
+        trigger_id=event.trigger_id,
+        trigger_ref=event.trigger_ref,
+        payload=event.payload,
+        config=event.config,
+        source_ref=event.source_ref,
+        created=event.created,
+        out_schema=event.trigger.out_schema if event.trigger is not None else None,
+    )
+
+
+def payloads_of(event_ids: Sequence[int]) -> list[Any]:
+    """Return the payloads of stored events, in the order of their ids."""
+    found = Event.objects.filter(pk__in=event_ids).order_by("pk")
+    return list(found.values_list("payload", flat=True))
