@@ -25,6 +25,8 @@ from apps.rules.window_rows import WindowRows
 
 logger = logging.getLogger(__name__)
 
+_ROWS_OF_ONE_INSERT = 500  # SQLite takes 32,766 values in one statement
+
 
 def decide(event: Event, bound: RuleUse | None) -> None:
     """
@@ -56,7 +58,9 @@ def _candidates(event: Event, bound: RuleUse | None) -> Sequence[CurrentRule]:
 
 def _decide(event: Event, rules: Sequence[CurrentRule]) -> None:
     view = view_of_event(event)
-    sql.insert(RuleDecision, [_Decision(event, view, rule).row() for rule in rules])
+    rows = [_Decision(event, view, rule).row() for rule in rules]
+    for start in range(0, len(rows), _ROWS_OF_ONE_INSERT):
+        sql.insert(RuleDecision, rows[start : start + _ROWS_OF_ONE_INSERT])
 
 
 def _decide_alone(event: Event, rule: CurrentRule) -> None:
