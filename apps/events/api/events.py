@@ -116,7 +116,8 @@ class EventViewSet(RetrieveMixin, AttuneViewSet[Event]):
 def _summaries(rows: "QuerySet[Event]") -> "QuerySet[Any]":
     """Return what summaries show; payloads are not read."""
     has_payload = ExpressionWrapper(Q(payload__isnull=False), output_field=BooleanField())
-    return rows.annotate(has_payload=has_payload).values(*SUMMARY_COLUMNS)
+    summaries: QuerySet[Any] = rows.annotate(has_payload=has_payload).values(*SUMMARY_COLUMNS)
+    return summaries
 
 
 def _key_of(request: Request, body: Mapping[str, Any]) -> str | None:

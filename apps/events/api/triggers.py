@@ -72,7 +72,7 @@ class TriggerViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, Destroy
     def sensors(self, request: Request, ref: str) -> Response:
         """List the sensors that serve a trigger: one at most."""
         trigger = self.get_object()
-        rows = shown_sensors(visible_sensors(self.caller).filter(pk=trigger.sensor_id))
+        rows = shown_sensors(visible_sensors(self.caller).filter(triggers=trigger))
         return self.listed(rows, SensorSummarySerializer)
 
     @extend_schema(request=None, responses=TriggerSerializer)
