@@ -2,10 +2,11 @@
 The product's pages, API and streams as an ASGI application.
 
 Django answers from a fixed pool of threads (``attune/bridge.py``). What must not hold a thread (streams, sockets) gets
-a route of its own in ``STREAMS``, ahead of Django.
+a route of its own in ``STREAMS``, ahead of Django; an answer that has to wait is held without one (``holding.py``).
 """
 
 from attune.bridge import Bridge
+from attune.holding import Holding, may_be_held
 from attune.server import Application, Receive, Scope, Send
 from attune.wsgi import application as pages
 
@@ -17,6 +18,7 @@ THREADS = 24
 STREAMS: dict[str, Application] = {}
 
 _django = Bridge(pages, threads=THREADS)
+_held = Holding(_django)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,4 +29,4 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await receive()
             await send({"type": "websocket.close", "code": 4404})
         case "http":
-            await _django(scope, receive, send)
+            await (_held if may_be_held(scope) else _django)(scope, receive, send)

@@ -21,6 +21,7 @@ from apps.core.api.pagination import EventPagination
 from apps.core.api.parsers import StrictJSONParser
 from apps.core.api.views import AttuneViewSet, RetrieveMixin
 from apps.core.errors import BadRequest
+from apps.events import flood
 from apps.events.api.filters import FILTER_PARAMETERS, event_condition
 from apps.events.api.serializers import (
     SUMMARY_COLUMNS,
@@ -72,6 +73,11 @@ class EventViewSet(RetrieveMixin, AttuneViewSet[Event]):
     def keeps_own_answers(self) -> bool:  # type: ignore[override]  # here it depends on the operation
         """The key of a new event may stand in its body, and counts for its trigger."""
         return self.operation == "create"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.operation == "create":
+            flood.admit(self.caller)  # ahead of the body: a flood must cost little
 
     @extend_schema(parameters=FILTER_PARAMETERS)
     def list(self, request: Request) -> Response:
