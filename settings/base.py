@@ -285,6 +285,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ArtifactType": "apps.executions.models.ArtifactType",
         "WorkerStatus": "apps.workers.models.WorkerStatus",
         "EnvironmentStatus": "apps.workers.models.EnvironmentStatus",
+        "EnforcementStatus": "apps.rules.models.EnforcementStatus",
+        "EnforcementCondition": "apps.rules.models.EnforcementCondition",
+        "DecisionOutcome": "apps.rules.models.Outcome",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -59,7 +59,6 @@ class ActionViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
         "search": filtered("actions:read"),
         "retrieve": filtered("actions:read"),
         "queue_stats": filtered("actions:read"),
-        "rules": filtered("rules:read"),
         "create": "actions:create",
         "update": "actions:update",
         "destroy": "actions:delete",
@@ -111,13 +110,6 @@ class ActionViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
         """Show how many executions of it wait and run."""
         self.get_object()
         raise NotImplementedYet("Queue statistics are not there yet")
-
-    @extend_schema(exclude=True)
-    @route(detail=True)
-    def rules(self, request: Request, ref: str) -> Response:
-        """List the rules that run it."""
-        self.get_object()
-        raise NotImplementedYet("Rules are not there yet")
 
     def _check_sets(self, data: dict[str, Any]) -> None:
         """Raise Forbidden for a permission set that nobody holds; only an administrator comes this far."""
