@@ -16,6 +16,7 @@ from tests.factories import (
     make_event,
     make_execution,
     make_pack,
+    make_rule,
     make_sensor,
     make_trigger,
     make_worker,
@@ -263,6 +264,7 @@ class Api:
             "/triggers/{ref}": trigger.ref,
             "/sensors/{ref}": sensor.ref,
             "/events/{id}": str(make_event(trigger=trigger).pk),
+            "/rules/{ref}": make_rule(pack=pack, ref="pp.rule", trigger=trigger, action=action).ref,
             "/packs/{ref}": "pp",
             "/runtimes/{ref}": "core.shell",
             "{entity_type}": "execution",
@@ -406,6 +408,9 @@ def test_form_field_of_json_is_as_strict_as_a_body(product, meta):
     assert error_of(answer) == (400, "BAD_REQUEST")
 
 
+_ADHOC = ("/api/v1/actions", "/api/v1/triggers", "/api/v1/rules")
+
+
 @of_the_product
 def test_what_is_the_servers_is_not_taken_from_a_body(product):
     given = {
@@ -435,15 +440,25 @@ def test_what_is_the_servers_is_not_taken_from_a_body(product):
             "runtime_ref": "core.shell",
             "trigger_ref": "pp.t",
         },
+        "/api/v1/rules": {
+            "ref": "pp.new",
+            "pack_ref": "pp",
+            "label": "r",
+            "action_ref": "pp.a",
+            "trigger_ref": "pp.t",
+        },
     }
     for path, body in bodies.items():
         answer = product.client.post(path, given | body)
         assert answer.status_code == 201, answer.content
         made = answer.json()["data"]
-        allowed = {"is_adhoc": True} if path in ("/api/v1/actions", "/api/v1/triggers") else {}
+        allowed = {"is_adhoc": True} if path in _ADHOC else {}
         taken = {name for name, value in given.items() if name in made and made[name] == value}
         assert taken == set(), path
         assert {name: made[name] for name in allowed} == allowed
+
+
+_ONE_OF_TWO = ("/register", "/progress", "/rules/test", "/rules/backtest")  # none required alone, but one of them
 
 
 @of_the_product
@@ -454,7 +469,7 @@ def test_null_under_an_optional_key_is_as_if_it_were_left_out(product):
         if not names or path.startswith("/auth/") or path.endswith(("/cancel", "/force-close", "/retry")):
             continue
         answer = product.send(method, product.filled(path), json.dumps(dict.fromkeys(names) | required).encode())
-        assert answer.status_code not in (400, 422) or path.endswith(("/register", "/progress")), answer.content
+        assert answer.status_code not in (400, 422) or path.endswith(_ONE_OF_TWO), answer.content
 
 
 @of_the_product

@@ -6,12 +6,24 @@ from django.test.utils import CaptureQueriesContext
 from drf_spectacular.generators import SchemaGenerator
 
 from apps.actions.models import Action
+from apps.events.models import WebhookEventLog
 from apps.executions.artifacts import Origin, add_json_version
 from apps.executions.models import Artifact, Execution, ExecutionHistory
 from apps.packs.models import Pack
+from apps.rules.models import Enforcement, RuleDecision
 from apps.workers.models import Runtime, Worker, WorkerHistory
 from tests.clients import anonymous, signed_in
-from tests.factories import make_action, make_execution, make_pack, make_runtime, make_worker
+from tests.factories import (
+    make_action,
+    make_event,
+    make_execution,
+    make_pack,
+    make_rule,
+    make_runtime,
+    make_sensor,
+    make_trigger,
+    make_worker,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -56,13 +68,25 @@ ALWAYS = {
     "/api/v1/artifacts/{id}/versions": "id version content_type size_bytes created_by created",
     "/api/v1/artifacts/{id}/versions/latest": "id artifact version content_type size_bytes created_by created",
     "/api/v1/history/{entity_type}": "time operation entity_id entity_ref changed_fields old_values new_values",
+    "/api/v1/rules": "action_params trigger_params enabled id ref pack_ref label description action_ref trigger_ref",
+    "/api/v1/rules/{ref}": "action_params conditions trigger_params is_adhoc pack action trigger owner_identity",
+    "/api/v1/rules/{ref}/decisions": "id event rule outcome matched reason error key trace enforcement executions",
+    "/api/v1/triggers/{ref}": "is_adhoc out_schema param_schema webhook_enabled pack pack_ref enabled",
+    "/api/v1/events": "id trigger trigger_ref source source_ref rule rule_ref created has_payload",
+    "/api/v1/events/{id}": "config payload replay_of correlation_id",
+    "/api/v1/enforcements": "id rule rule_ref trigger_ref event status condition created",
+    "/api/v1/enforcements/{id}": "condition conditions config payload resolved_at",
     "/auth/me": (
         "id login display_name auth_provider is_local can_change_password effective_permissions "
         "assigned_permission_set_refs"
     ),
 }
+ONE_ROW = {"/api/v1/triggers/{ref}/sensors"}  # a list that never has more
 OMITTED_FROM = {
     "/api/v1/actions": {"param_schema", "out_schema", "pack", "is_adhoc", "timeout_seconds"},
+    "/api/v1/rules": {"conditions", "pack", "action", "trigger", "is_adhoc", "owner_identity", "priority"},
+    "/api/v1/events": {"payload", "config"},
+    "/api/v1/enforcements": {"payload", "config", "conditions", "resolved_at"},
     "/api/v1/executions": {"config", "result", "executor", "pack_ref"},
     "/api/v1/executions/{id}": {"permission_set_refs", "worker_selector", "started_at", "workflow_task"},
     "/api/v1/artifacts": {"data", "description", "retention_policy", "retention_limit"},
@@ -85,6 +109,11 @@ class Rows:
         self.worker = make_worker()
         self.runtime = make_runtime(ref="pp.sh", pack=self.pack, pack_ref="pp")
         self.artifact = Artifact.objects.create(ref="r", type="other", scope="system", owner="")
+        self.trigger = make_trigger(pack=self.pack, ref="pp.t")
+        self.sensor = make_sensor(self.trigger, pack=self.pack, ref="pp.se")
+        self.rule = make_rule(pack=self.pack, ref="pp.r", action=self.action, trigger=self.trigger)
+        self.event = make_event(trigger=self.trigger, payload={"a": 1})
+        self.enforcement = self._enforce(self.rule)
         ExecutionHistory.objects.all().delete()
         WorkerHistory.objects.all().delete()
         self._add_to_parents()
@@ -99,6 +128,7 @@ class Rows:
         )
         make_execution(action=self.action, status="failed", worker=make_worker())
         Artifact.objects.create(ref=f"r{number}", type="other", scope="system", owner="")
+        make_sensor(make_trigger(pack=self.pack, ref=f"pp.t{number}"), pack=self.pack, ref=f"pp.se{number}")
         self._add_to_parents()
 
     def _add_to_parents(self):
@@ -107,6 +137,26 @@ class Rows:
         make_execution(action=self.action, status="failed", **retry)
         ExecutionHistory.objects.create(operation="UPDATE", entity_id=self.execution.pk, changed_fields=["status"])
         WorkerHistory.objects.create(operation="UPDATE", entity_id=self.worker.pk, changed_fields=["status"])
+        rule = make_rule(pack=self.pack, action=self.action, trigger=self.trigger)
+        self._decide(rule, self.event.pk)
+        self._decide(self.rule, make_event(trigger=self.trigger).pk)
+        WebhookEventLog.objects.create(
+            trigger=self.trigger, trigger_ref=self.trigger.ref, webhook_key="wh_1...", status_code=200
+        )
+
+    def _decide(self, rule, event_id):
+        RuleDecision.objects.create(
+            event=event_id,
+            rule=rule,
+            rule_ref=rule.ref,
+            trigger_ref=rule.trigger_ref,
+            outcome="matched",
+            enforcement=self._enforce(rule),
+            duration_us=1,
+        )
+
+    def _enforce(self, rule):
+        return Enforcement.objects.create(rule=rule, rule_ref=rule.ref, trigger_ref=rule.trigger_ref, payload={})
 
     def path(self, template):
         known = {
@@ -117,6 +167,11 @@ class Rows:
             "/packs/{ref}": self.pack.ref,
             "/runtimes/{ref}": self.runtime.ref,
             "/artifacts/ref/{ref}": self.artifact.ref,
+            "/triggers/{ref}": self.trigger.ref,
+            "/sensors/{ref}": self.sensor.ref,
+            "/rules/{ref}": self.rule.ref,
+            "/events/{id}": self.event.pk,
+            "/enforcements/{id}": self.enforcement.pk,
             "{entity_type}": "execution",
             "{enforcement}": 1,
             "{status}": "failed",
@@ -149,7 +204,7 @@ def resolved(document, schema):
 
 
 def test_lists_ask_as_often_for_one_row_as_for_many_and_have_all_keys(document, rows):
-    lists = [path for path in reads(document) if is_list(document, path)]
+    lists = [path for path in reads(document) if is_list(document, path) and path not in ONE_ROW]
     assert len(lists) >= 12
     client = signed_in()
 
