@@ -84,8 +84,6 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
             "django.server": {"handlers": [], "propagate": True},
             # Each refused request (401, 404, 405) would be a warning; only our own faults are news.
             "django.request": {"level": "ERROR"},
-            # Uvicorn's own handler would write paths as they are, and the path of a webhook is a credential.
-            "uvicorn.access": {"handlers": ["stderr"], "level": level.upper(), "propagate": False},
             # Chatty at "info" about each request, task and connection; their warnings stay.
             **{name: {"level": _at_least_warning(level)} for name in ("celery", "kombu", "uvicorn", "psycopg.pool")},
         },
