@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from apps.core.api.holding import HEADER, Hold
 from apps.events import notices
@@ -138,7 +138,7 @@ class VersionWatch:
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("Versions of rules could not be read: %s", error)
             finally:
-                connection.close()
+                close_old_connections()
             with self._lock:
                 self._lock.wait_for(lambda: self._rung, LOOK_SECONDS)
 
