@@ -17,6 +17,7 @@ from django.db.models import Min, Q
 from apps.events.models import Event
 from apps.rules.drafts import Draft
 from apps.rules.judging import EventView, Judgement, judge
+from apps.rules.views import payloads_of
 from apps.rules.windows import MemoryWindows
 
 LONGEST_WORK_SECONDS: Final = 30.0
@@ -82,7 +83,7 @@ def backtest(draft: Draft, span: Span, *, samples: int, work_seconds: float = LO
         if report.events_examined >= span.limit or time.monotonic() >= ends_at:
             report.next_since = event.created
             break
-        judgement = judge(draft.view, event, windows=windows, at=event.created)
+        judgement = judge(draft.view, event, windows=windows, at=event.created, payloads_of=payloads_of)
         _count(report, event, judgement)
         kept.offer(event, judgement)
     report.samples = kept.chosen()
