@@ -85,7 +85,11 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
             # Each refused request (401, 404, 405) would be a warning; only our own faults are news.
             "django.request": {"level": "ERROR"},
             # Chatty at "info" about each request, task and connection; their warnings stay.
-            **{name: {"level": _at_least_warning(level)} for name in ("celery", "kombu", "uvicorn", "psycopg.pool")},
+            **{
+                # Uvicorn's own command takes its lines away from the root's handler; here they come back.
+                name: {"level": _at_least_warning(level), "propagate": True}
+                for name in ("celery", "kombu", "uvicorn", "psycopg.pool")
+            },
         },
     }
 
