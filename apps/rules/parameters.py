@@ -1,5 +1,6 @@
 """Whether a rule's parameters fit the schemas of its trigger and its action (events.md section 8)."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,20 @@ from apps.actions.models import Action
 from apps.core.errors import Detail, ValidationFailed
 from apps.core.schemas import Violation, violations
 from apps.events.models import Trigger
+
+LARGEST_BYTES = 1024 * 1024  # of JSON: what is rendered from it may not be larger either
+_MEASURED = ("conditions", "action_params", "trigger_params")
+
+
+def check_sizes(fields: Mapping[str, Any]) -> None:
+    """Raise ValidationFailed when one of a rule's JSON fields is larger than 1 MiB."""
+    details: list[Detail] = [
+        {"field": name, "message": f"Must not be larger than {LARGEST_BYTES // 1024} KiB of JSON."}
+        for name in _MEASURED
+        if name in fields and len(json.dumps(fields[name], ensure_ascii=False).encode()) > LARGEST_BYTES
+    ]
+    if details:
+        raise ValidationFailed(details=details)
 
 
 def trigger_violations(trigger: Trigger, trigger_params: Mapping[str, Any]) -> list[Violation]:

@@ -13,7 +13,7 @@ from apps.packs.models import Pack
 from apps.rules import effects
 from apps.rules.holding import KINDS, holding_problems, without_nulls
 from apps.rules.models import Rule
-from apps.rules.parameters import check_parameters
+from apps.rules.parameters import check_parameters, check_sizes
 
 _RELATIONS = ["pack", "action", "trigger", "owner_identity"]
 
@@ -124,7 +124,8 @@ def _locked(rule_id: int) -> Rule:
 
 
 def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields when dedupe, aggregate and throttle are well formed."""
+    """Return the fields when they are of a size to be kept, and dedupe, aggregate and throttle well formed."""
+    check_sizes(fields)
     found = [problem for kind in KINDS for problem in holding_problems(kind, fields.get(kind))]
     if found:
         raise ValidationFailed(details=[{"field": field, "message": message} for field, message in found])
