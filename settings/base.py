@@ -105,6 +105,7 @@ INSTALLED_APPS = [
     "apps.core",
     "apps.identity",
     "apps.packs",
+    "apps.keys",
     "apps.workers",
     "apps.actions",
     "apps.executions",

@@ -99,6 +99,149 @@ class PermissionAssignment(ImmutableRow):
         return f"{self.identity_id} holds {self.permset_id}"
 
 
+class RoleSource(models.TextChoices):
+    MANUAL = "manual"
+    OIDC = "oidc"
+    LDAP = "ldap"
+
+
+class IdentityRoleAssignment(Row):
+    """An identity has a role; ``managed`` ones are kept by a directory."""
+
+    identity = models.ForeignKey(Identity, on_delete=models.CASCADE, db_column="identity", related_name="roles")
+    role = Text(max_length=255)
+    source = Text(max_length=20, choices=RoleSource, default=RoleSource.MANUAL, db_default="manual")
+    managed = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        db_table = "identity_role_assignment"
+        ordering = ("id",)
+        constraints = (models.UniqueConstraint(fields=["identity", "role"], name="identity_role_assignment_pair"),)
+
+    def __str__(self) -> str:
+        return f"{self.identity_id} is {self.role}"
+
+
+class PermissionSetRoleAssignment(ImmutableRow):
+    """A role gives a permission set."""
+
+    permset = models.ForeignKey(PermissionSet, on_delete=models.CASCADE, db_column="permset", related_name="roles")
+    role = Text(max_length=255)
+
+    class Meta:
+        db_table = "permission_set_role_assignment"
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(fields=["permset", "role"], name="permission_set_role_assignment_pair"),
+        )
+        # What a role gives.
+        indexes = (models.Index(fields=["role"], name="permission_set_role"),)
+
+    def __str__(self) -> str:
+        return f"{self.role} gives {self.permset_id}"
+
+
+class IntegrationToken(Row):
+    """A long-lived secret of an identity, kept as its hash, that signs a program in."""
+
+    identity = models.ForeignKey(
+        Identity, on_delete=models.CASCADE, db_column="identity", related_name="integration_tokens"
+    )
+    label = Text(max_length=255)
+    description = models.TextField(null=True, blank=True, max_length=2000)
+    token_hash = Text(max_length=64, unique=True)
+    token_prefix = Text(max_length=32)
+    token_suffix = Text(max_length=8)
+    created_by = models.ForeignKey(
+        Identity, on_delete=models.SET_NULL, null=True, db_column="created_by", related_name="+"
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True)
+    last_used_ip = models.TextField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    revoked_by = models.ForeignKey(
+        Identity, on_delete=models.SET_NULL, null=True, db_column="revoked_by", related_name="+"
+    )
+    revocation_reason = models.TextField(null=True)
+
+    class Meta:
+        db_table = "integration_token"
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(revoked_at__isnull=False)
+                | models.Q(revoked_by__isnull=True, revocation_reason__isnull=True),
+                name="integration_token_revocation",
+            ),
+            models.CheckConstraint(condition=~models.Q(label=""), name="integration_token_label_not_empty"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.token_prefix}...{self.token_suffix})"
+
+
+class AuditCategory(models.TextChoices):
+    API = "api"
+    AUTH = "auth"
+    RBAC = "rbac"
+    SECRET = "secret"
+    ADMIN = "admin"
+    EXECUTION = "execution"
+    PACK = "pack"
+
+
+class AuditOutcome(models.TextChoices):
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DENIED = "denied"
+
+
+class AuditEvent(ImmutableRow):
+    """Who did what, when, and with what outcome. Never changed; outlives the identity that acted."""
+
+    category = Text(max_length=20, choices=AuditCategory)
+    event_type = Text(max_length=100)
+    outcome = Text(max_length=20, choices=AuditOutcome)
+    actor_identity = models.BigIntegerField(null=True)
+    actor_login = models.TextField(null=True)
+    actor_token_type = Text(max_length=20, null=True)
+    actor_ip = models.TextField(null=True)
+    actor_user_agent = models.TextField(null=True)
+    request_id = models.UUIDField(null=True)
+    resource_type = models.TextField(null=True)
+    resource_id = models.BigIntegerField(null=True)
+    resource_ref = models.TextField(null=True)
+    http_method = Text(max_length=10, null=True)
+    http_path = models.TextField(null=True)
+    http_status = models.IntegerField(null=True)
+    duration_ms = models.IntegerField(null=True)
+    details = models.JSONField(default=dict, db_default={})
+    correlation_chain = JSONList(default=list, db_default=[])
+
+    class Meta:
+        db_table = "audit_event"
+        indexes = (
+            models.Index(fields=["created", "id"], name="audit_event_created"),
+            models.Index(fields=["category", "created", "id"], name="audit_event_category"),
+            models.Index(fields=["event_type", "created", "id"], name="audit_event_type"),
+            models.Index(
+                fields=["actor_identity", "created", "id"],
+                condition=models.Q(actor_identity__isnull=False),
+                name="audit_event_actor",
+            ),
+            models.Index(
+                fields=["resource_type", "resource_id", "created", "id"],
+                condition=models.Q(resource_type__isnull=False),
+                name="audit_event_resource",
+            ),
+            models.Index(
+                fields=["request_id"], condition=models.Q(request_id__isnull=False), name="audit_event_request"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event_type} #{self.pk}"
+
+
 class IdempotencyRecord(Row):
     """The first answer to a request that carried an ``Idempotency-Key``; written in the transaction it guards."""
 
