@@ -12,8 +12,8 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 from apps.workers.run_marks import SENSOR, RunMark
@@ -56,6 +56,21 @@ def starting() -> AbstractContextManager[object]:
 def protect(pid: int) -> None:
     """Leave this child alone: somebody waits for it."""
     _protected.add(pid)
+
+
+def kill_strays(marks: Collection[bytes]) -> int:
+    """
+    Kill whatever has all of these entries in its environment; return how many processes that were.
+
+    For what was left by a worker that was killed together with its guard; nothing with these marks may run now.
+    """
+    found = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid() and _environment(int(name)).issuperset(marks):
+            with suppress(ProcessLookupError):
+                os.kill(int(name), signal.SIGKILL)
+                found += 1
+    return found
 
 
 def unprotect(pid: int) -> None:

@@ -123,7 +123,7 @@ class SensorWorkViewSet(AttuneViewSet[Sensor]):
         sensor = self.get_object()
         state = notices.state_of(sensor, known)
         response = envelopes.single(state)
-        if wait and known == state["version"]:
+        if wait and known is not None and known == state["version"]:
             hold = holding.Hold(seconds=wait, sensor_id=sensor.pk, version=known)
             response.headers[holding.HEADER] = hold.text()
         return response

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import BooleanField, Case, Exists, F, OuterRef, Q, Value, When
+from django.db.models import BooleanField, Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 
 from apps.core.fields import Now
 from apps.events.models import Sensor
@@ -47,9 +47,11 @@ def take(sensor_id: int, *, worker_id: int, holder: UUID) -> bool:
 
 def renew(sensor_ids: Collection[int], *, worker_id: int) -> set[int]:
     """Renew the leases of a worker on these sensors; return those it still has."""
-    own = Sensor.objects.filter(pk__in=sensor_ids, lease_worker=worker_id)
-    _write(own, worker_id)
-    return set(own.values_list("pk", flat=True))
+    still_ours = set()
+    for pk in sorted(sensor_ids):  # one by one: a statement for all would lock them in an order of its own
+        if _write(Sensor.objects.filter(pk=pk, lease_worker=worker_id), worker_id):
+            still_ours.add(pk)
+    return still_ours
 
 
 def give_up(sensor_id: int, *, worker_id: int) -> None:
@@ -70,7 +72,7 @@ def free() -> Q:
     return Q(lease_worker__isnull=True) | (over & ~holder_lives)
 
 
-def _valid(worker_id: int | None) -> "WorkerLease.objects.__class__":  # type: ignore[name-defined]  # a QuerySet
+def _valid(worker_id: int | None) -> "QuerySet[WorkerLease]":
     return WorkerLease.objects.filter(worker=worker_id, expires_at__gt=Now())
 
 
@@ -78,10 +80,10 @@ def _judged(condition: Q) -> Case:
     return Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 
-def _write(sensors: "Sensor.objects.__class__", worker_id: int) -> None:  # type: ignore[name-defined]  # a QuerySet
+def _write(sensors: "QuerySet[Sensor]", worker_id: int) -> int:
     end = Now() + timedelta(seconds=settings.LEASE_SECONDS)
-    sensors.update(lease_worker=worker_id, lease_expires_at=end, updated=F("updated"))
+    return sensors.update(lease_worker=worker_id, lease_expires_at=end, updated=F("updated"))
 
 
-def _release(sensors: "Sensor.objects.__class__") -> None:  # type: ignore[name-defined]  # a QuerySet
+def _release(sensors: "QuerySet[Sensor]") -> None:
     sensors.update(lease_worker=None, lease_expires_at=None, updated=F("updated"))

@@ -7,7 +7,7 @@ The files are written without the database (``output.py``); the versions are bro
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Self, cast
 
 from django.conf import settings
 from django.db import transaction
@@ -158,13 +158,19 @@ def artifact_ids(sensor: Sensor) -> dict[str, int]:
 
 
 class SensorLog:
-    """One stream of a sensor: its files in a row, at the sizes they had when it was opened."""
+    """One stream of a sensor: its files in a row, at the sizes they had when it was opened; close it, or use ``with``."""
 
     def __init__(self, files: list[BinaryIO]) -> None:
         self._files = files
         self._sizes = [storage.size_of(file) for file in files]
         self._position = 0
         self.size_bytes = sum(self._sizes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     def seek(self, offset: int) -> int:
         self._position = offset

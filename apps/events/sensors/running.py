@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from apps.events.sensors.logs import Retention, files_of
@@ -17,6 +18,7 @@ from apps.workers import process
 from apps.workers.agent import WorkerAgent
 from apps.workers.commands import CannotStart, Command, Ended, Started
 from apps.workers.control import RunControl
+from apps.workers.orphans import kill_strays
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +108,7 @@ class SensorRun:
                 self._control.stop("lost")
             command = command_of(self._wanted, self._agent, called_off=lambda: self._control.reason is not None)
             connection.close()  # a sensor runs for months
+            self._kill_strays()
             return self._ended(self._run_command(command))
         except CannotStart as error:
             return self._not_started(str(error))
@@ -114,6 +117,12 @@ class SensorRun:
         except Exception as error:
             logger.exception("Sensor %s could not be run", self._wanted.sensor.ref)
             return self._not_started(f"The sensor could not be run: {error!r}")
+
+    def _kill_strays(self) -> None:
+        """The lease is ours, so what runs of this sensor on this machine was left by a worker without a guard."""
+        marks = (f"ATTUNE_SENSOR_ID={self._sensor_id}", f"ATTUNE_ARTIFACTS_DIR={settings.ARTIFACTS_DIR}")
+        if killed := kill_strays([mark.encode() for mark in marks]):
+            logger.warning("Sensor %s: %d processes of an earlier start were killed", self._wanted.sensor.ref, killed)
 
     def _run_command(self, command: Command) -> Ended:
         sinks = (self._log("stdout"), Both(self._log("stderr"), self._excerpt))

@@ -159,9 +159,9 @@ class Supervisor:
         """With another lease of the worker everything begins anew: what ran under the one before is dead."""
         if agent.holder != self._holder:
             self._held.clear()
-            self._holder = agent.holder
-            agent.offer(max_concurrent_sensors=settings.SENSOR_SLOTS)
             self._changed.set()
+            agent.offer(max_concurrent_sensors=settings.SENSOR_SLOTS)
+            self._holder = agent.holder
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
