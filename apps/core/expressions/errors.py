@@ -1,5 +1,9 @@
 """What is told when an expression cannot be read or evaluated: a sentence, and the place in the text."""
 
+from collections.abc import Iterable
+
+_MAX_LISTED = 60  # as many as there are functions, and some more
+
 
 class ExpressionError(Exception):
     """
@@ -48,3 +52,15 @@ class UndefinedValue(ExpressionError):
 
 class LimitExceeded(ExpressionError):
     """It would take too many steps, or build something too large."""
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """Return a text that stands in a message: its beginning when it is long."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names for a message, in order; the first of them when they are many."""
+    found = sorted(names)
+    more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    return ", ".join(shortened(name, 40) for name in found[:_MAX_LISTED]) + more

@@ -7,7 +7,7 @@ from typing import Any
 
 from apps.core.expressions.budget import MAX_STEPS, Run
 from apps.core.expressions.cache import ParseCache
-from apps.core.expressions.errors import ExpressionError, ExpressionSyntaxError, LimitExceeded
+from apps.core.expressions.errors import ExpressionError, ExpressionSyntaxError, LimitExceeded, listed, shortened
 from apps.core.expressions.functions import FUNCTIONS
 from apps.core.expressions.lexer import check_size
 from apps.core.expressions.nodes import Call, Comparison, Constant, Logic, Node, Not, Path, Test
@@ -107,8 +107,8 @@ class Expression:
         """Raise ExpressionError when it calls a function that is neither built in nor one of these."""
         for call in self._calls:
             if call.name not in functions:
-                known = ", ".join(sorted({*FUNCTIONS, *functions}))
-                message = f"unknown name '{call.name}': there is no such function; there are {known}"
+                known = listed({*FUNCTIONS, *functions})
+                message = f"unknown name '{shortened(call.name)}': there is no such function; there are {known}"
                 raise ExpressionError(message, call.start).within(self._source)
 
     # --- What it says and reads -------------------------------------------------------------------------------------

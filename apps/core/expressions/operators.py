@@ -31,7 +31,7 @@ def _missing(run: Run, *operands: Any) -> Undefined | None:
         if operand.__class__ is Undefined:
             if not run.lenient:
                 raise operand.error()
-            return operand  # type: ignore[no-any-return]  # just looked at
+            return operand
     return None
 
 

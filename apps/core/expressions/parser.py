@@ -4,8 +4,8 @@ Read the text of an expression (grammar: workflows.md 6.3), by precedence climbi
 How deep the parser calls itself is bounded: brackets by the lexer, right sides of operators by ``_operators``.
 """
 
-from apps.core.expressions import nodes
-from apps.core.expressions.errors import ExpressionSyntaxError
+from apps.core.expressions import links, nodes
+from apps.core.expressions.errors import ExpressionSyntaxError, listed, shortened
 from apps.core.expressions.functions import DEFAULT, FILTERS, FUNCTIONS, TESTS
 from apps.core.expressions.lexer import Token, check_size, tokens
 from apps.core.expressions.nodes import Member, Node
@@ -21,7 +21,7 @@ _PRECEDENCE = {
     **dict.fromkeys(("+", "-", "~"), _SUM),
     **dict.fromkeys(("*", "/", "//", "%"), _PRODUCT),
 }  # fmt: skip
-_Link = tuple[nodes.Step, list[Node]]  # a step of a chain, and the parts it is made of
+_Link = tuple[links.Step, list[Node]]  # a step of a chain, and the parts it is made of
 
 _ALL_TESTS = ("defined", "undefined", *TESTS)
 
@@ -59,7 +59,7 @@ class _Parser:
 
     def _unexpected(self, remark: str = "") -> ExpressionSyntaxError:
         token = self._token
-        shown = self._text[token.start : token.end][:40]
+        shown = shortened(self._text[token.start : token.end], 40)
         what = "the expression ends too early" if token.kind == "end" else f"unexpected '{shown}'"
         return ExpressionSyntaxError(f"{what}{remark}", token.start)
 
@@ -75,54 +75,56 @@ class _Parser:
 
     def _expression(self) -> Node:
         """Read ``a if c else b``, or what binds tighter."""
+        start = self._token.start
         node = self._operators(_OR)
         branches: list[tuple[Node, Node]] = []
         while self._accept("if"):
             branches.append((node, self._operators(_OR)))
             if not self._accept("else"):
-                return nodes.choice(branches, None)
+                return nodes.choice(branches, None, start, self._before)
             node = self._operators(_OR)
-        return nodes.choice(branches, node) if branches else node
+        return nodes.choice(branches, node, start, self._before) if branches else node
 
     def _operators(self, loosest: int) -> Node:
         """Read operators of this precedence and tighter ones."""
         self._under_way += 1
         if self._under_way > _MAX_OPERATORS:
             raise ExpressionSyntaxError("the expression is nested too deeply", self._token.start)
+        start = self._token.start
         node = self._prefixed(loosest)
         while (precedence := _PRECEDENCE.get(self._token.kind, -1)) >= loosest:
-            node = self._chain(node, precedence)
+            node = self._chain(node, precedence, start)
         self._under_way -= 1
         return node
 
-    def _chain(self, left: Node, precedence: int) -> Node:
+    def _chain(self, left: Node, precedence: int, start: int) -> Node:
         """Read the rest of a chain of operators of one precedence."""
         if precedence in (_OR, _AND):
             operator, operands = self._token.kind, [left]
             while self._accept(operator):
                 operands.append(self._operators(precedence + 1))
-            return nodes.logic(operator, operands)
-        links: list[tuple[str, Node, int]] = []
+            return nodes.logic(operator, operands, start, self._before)
+        rights: list[tuple[str, Node, int]] = []
         while _PRECEDENCE.get(self._token.kind) == precedence:
             if self._token.kind == "is":
-                left = self._test(nodes.binary(left, links) if links else left)
-                links = []
+                left = nodes.binary(left, rights, start, self._before) if rights else left
+                left, rights = self._test(left, start), []
                 continue
             token = self._take()
             if token.kind == "not":
                 self._expect("in", "after 'not'")
             symbol = "not in" if token.kind == "not" else token.kind
-            links.append((symbol, self._operators(precedence + 1), token.start))
-        return nodes.binary(left, links) if links else left
+            rights.append((symbol, self._operators(precedence + 1), token.start))
+        return nodes.binary(left, rights, start, self._before) if rights else left
 
-    def _test(self, left: Node) -> Node:
+    def _test(self, left: Node, start: int) -> Node:
         self._take()
         expected = self._accept("not") is None
         token = self._take()
-        if token.value not in _ALL_TESTS:
-            shown = self._text[token.start : token.end][:40]
+        if token.kind == "constant" or token.value not in _ALL_TESTS:
+            shown = shortened(self._text[token.start : token.end], 40)
             raise ExpressionSyntaxError(f"unknown test '{shown}'; there are {', '.join(_ALL_TESTS)}", token.start)
-        return nodes.test(left, token.value, expected=expected, end=token.end)
+        return nodes.test(left, token.value, expected=expected, start=start, end=token.end)
 
     def _prefixed(self, loosest: int) -> Node:
         start, count = self._token.start, 0
@@ -130,36 +132,37 @@ class _Parser:
             while self._accept("not"):
                 count += 1
             if count:
-                return nodes.negation(self._operators(_COMPARISON), count, start)
+                operand = self._operators(_COMPARISON)
+                return nodes.negation(operand, count, start, self._before)
         while self._accept("-"):
             count += 1
         operand = self._postfixed()
-        return nodes.minus(operand, count, start) if count else operand
+        return nodes.minus(operand, count, start, self._before) if count else operand
 
     # --- Members, indexes, filters --------------------------------------------------------------------------------
 
     def _postfixed(self) -> Node:
         """Read a value and all that follows it directly."""
+        start = self._token.start
         node = self._primary()
-        steps: list[nodes.Step] = []
+        steps: list[links.Step] = []
         children: list[Node] = []
         while self._token.kind in (".", "[", "|", "("):
-            step, parts = self._link(node)
+            step, parts = self._link(start)
             steps.append(step)
             children += parts
-        end = self._before
-        return nodes.chain(node, steps, children, end) if steps else node
+        return links.chain(node, steps, children, start, self._before) if steps else node
 
-    def _link(self, base: Node) -> _Link:
+    def _link(self, start: int) -> _Link:
         """Read what follows a value: a member, a slice or a filter."""
         if self._token.kind == "|":
             return self._filter()
         if self._token.kind == "(":
-            raise self._no_call(base.start)
+            raise self._no_call(start)
         link = self._member()
         if isinstance(link, Member):
             parts = [] if link.index is None else [link.index]
-            return nodes.member_step(self._text, base.start, link), parts
+            return links.member_step(self._text, start, link), parts
         return link
 
     def _path(self, name: Token) -> Node:
@@ -169,10 +172,10 @@ class _Parser:
         while self._token.kind in (".", "[") and isinstance(link := self._member(), Member):
             members.append(link)
         end = members[-1].end if members else name.end
-        node = nodes.path(self._text, name.value, members, name.start, end)
+        node = links.path(self._text, name.value, members, name.start, end)
         if link is None or isinstance(link, Member):
             return node
-        return nodes.chain(node, [link[0]], link[1], self._before)
+        return links.chain(node, [link[0]], link[1], name.start, self._before)
 
     def _member(self) -> "Member | _Link":
         """Read ``.name``, ``.0``, ``[expression]``, or a slice."""
@@ -186,7 +189,7 @@ class _Parser:
         if self._accept(":"):
             last = None if self._token.kind == "]" else self._expression()
             self._expect("]", "after the slice")
-            return nodes.slice_step(first, last, bracket.start), [node for node in (first, last) if node is not None]
+            return links.slice_step(first, last, bracket.start), [node for node in (first, last) if node is not None]
         end = self._expect("]", "after the index").end
         if isinstance(first, nodes.Constant) and first.value.__class__ in (str, int):
             return Member(first.value, None, bracket.start, end)
@@ -197,15 +200,15 @@ class _Parser:
         token = self._expect("name", "after '|'")
         function = FILTERS.get(token.value)
         if function is None:
-            known = ", ".join(sorted(FILTERS))
-            raise ExpressionSyntaxError(f"unknown filter '{token.value}'; there are {known}", token.start)
+            message = f"unknown filter '{shortened(token.value)}'; there are {listed(FILTERS)}"
+            raise ExpressionSyntaxError(message, token.start)
         arguments = self._arguments() if self._token.kind == "(" else []
         problem = function.arity_problem(len(arguments) + 1, filtered=1)
         if problem is not None:
             raise ExpressionSyntaxError(f"the filter {token.value} {problem}", token.start)
         if function is DEFAULT:
-            return nodes.default_step(arguments[0], arguments[1] if len(arguments) > 1 else None), arguments
-        return nodes.filter_step(token.value, function, arguments, token.start), arguments
+            return links.default_step(arguments[0], arguments[1] if len(arguments) > 1 else None), arguments
+        return links.filter_step(token.value, function, arguments, token.start), arguments
 
     # --- Values ---------------------------------------------------------------------------------------------------
 
@@ -252,14 +255,14 @@ class _Parser:
         arguments = self._arguments()
         function = FUNCTIONS.get(name.value)
         if function is None:
-            return nodes.call_of_place(name.value, arguments, name.start, self._before)
+            return links.call_of_place(name.value, arguments, name.start, self._before)
         problem = function.arity_problem(len(arguments))
         if problem is not None:
             raise ExpressionSyntaxError(f"{name.value}() {problem}", name.start)
         if function is DEFAULT:
             every_false = arguments[2] if len(arguments) > 2 else None
-            return nodes.default_call(arguments[0], arguments[1], every_false, name.start, self._before)
-        return nodes.call(name.value, function, arguments, name.start, self._before)
+            return links.default_call(arguments[0], arguments[1], every_false, name.start, self._before)
+        return links.call(name.value, function, arguments, name.start, self._before)
 
     def _arguments(self) -> list[Node]:
         self._take()

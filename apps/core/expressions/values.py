@@ -267,7 +267,7 @@ def identity_of(run: Run, value: Any) -> Any:
     kind = value.__class__
     if kind is list or kind is dict:
         size, _ = measure(value, MAX_TEXT, run=run)
-        run.charge(size // 4)  # writing piece by piece is slow
+        run.charge(3 + size // 4)  # writing piece by piece is slow
         check_text_size(size)
         return (list, "".join(write_json(value, normal=True)))
     return (bool if kind is bool else None, value)

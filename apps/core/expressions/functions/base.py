@@ -38,19 +38,19 @@ def wrong(wanted: str, value: Any) -> ExpressionError:
 def text(value: Any) -> str:
     if value.__class__ is not str:
         raise wrong("a string", value)
-    return value  # type: ignore[no-any-return]  # just looked at
+    return value
 
 
 def array(value: Any) -> list[Any]:
     if value.__class__ is not list:
         raise wrong("an array", value)
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def mapping(value: Any) -> dict[str, Any]:
     if value.__class__ is not dict:
         raise wrong("an object", value)
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def integer(value: Any) -> int:
@@ -58,7 +58,7 @@ def integer(value: Any) -> int:
         raise ExpressionError("needs an integer, not a number with decimals")
     if value.__class__ is not int:
         raise wrong("an integer", value)
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def number(value: Any) -> Any:

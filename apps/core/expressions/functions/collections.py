@@ -41,6 +41,7 @@ def sorted_values(run: Run, value: Any) -> list[Any]:
 
 
 def items(run: Run, value: Any) -> list[list[Any]]:
+    run.charge(len(mapping(value)))  # an array each
     return [[key, value[key]] for key in keys(run, value)]
 
 
@@ -83,7 +84,8 @@ def flat(run: Run, value: Any) -> list[Any]:
 
 def zip_(run: Run, left: Any, right: Any) -> list[list[Any]]:
     count = min(len(array(left)), len(array(right)))
-    _built(run, count * 2)
+    _built(run, count)
+    run.charge(count)  # an array each
     return [list(pair) for pair in zip(left, right, strict=False)]
 
 
@@ -135,6 +137,7 @@ def chunks(run: Run, value: Any, size: Any) -> list[list[Any]]:
     if integer(size) < 1:
         raise ExpressionError("needs a size of at least 1")
     _built(run, len(array(value)))
+    run.charge(len(value) // size)  # an array each
     return [value[start : start + size] for start in range(0, len(value), size)]
 
 

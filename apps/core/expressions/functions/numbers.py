@@ -66,23 +66,24 @@ def absolute(run: Run, value: Any) -> Any:
 
 
 def floor(run: Run, value: Any) -> int:
-    return math.floor(_finite(number(value)))
+    found: int = math.floor(_finite(number(value)))
+    return found
 
 
 def ceil(run: Run, value: Any) -> int:
-    return math.ceil(_finite(number(value)))
+    found: int = math.ceil(_finite(number(value)))
+    return found
 
 
 def round_(run: Run, value: Any, digits: Any = 0) -> Any:
-    """Return the number rounded half away from zero, as it is written: 2.675 to two digits is 2.68."""
+    """Return the number rounded half away from zero; to digits after the point as it is written: 2.675 gives 2.68."""
     number(value)
     if not -_MAX_PLACES <= integer(digits) <= _MAX_PLACES:
         raise LimitExceeded(f"rounds to at most {_MAX_PLACES} digits")
     if value.__class__ is int:
         return _round_integer(value, digits)
-    rounded = Decimal(repr(_finite(value))).quantize(
-        Decimal(1).scaleb(-digits, _DECIMALS), rounding=ROUND_HALF_UP, context=_DECIMALS
-    )
+    exact = Decimal(repr(_finite(value))) if digits > 0 else Decimal(_finite(value))
+    rounded = exact.quantize(Decimal(1).scaleb(-digits, _DECIMALS), rounding=ROUND_HALF_UP, context=_DECIMALS)
     return checked_number(float(rounded)) if digits > 0 else int(rounded)
 
 
