@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from apps.events import notices, rule_links, timers
 from apps.events.rule_port import RuleUse
-from apps.rules.models import Rule
+from apps.rules.models import Rule, RuleQuerySet
 
 CREATED, UPDATED, ENABLED, DISABLED, DELETED = (
     "RuleCreated",
@@ -46,19 +46,28 @@ def rule_deleted(rule: Rule) -> None:
     """
     Stop what works for the rule, and clear the ids that no foreign key clears; before its row is deleted.
 
-    Before, because a timer that fires holds its own row while it waits for the rule's.
+    Before, because a timer that fires holds its own row while it waits for the rule's. Then the rule's row is locked:
+    whoever decides it has written all of it, and nobody begins anew.
     """
     timers.disarm(rule.pk)
+    _lock(Rule.objects.filter(pk=rule.pk))
     rule_links.forget_rule(rule.pk)
     notices.rule_changed(DELETED, use_of(rule))
 
 
-def rules_unlinked(rules: Iterable[Rule]) -> None:
-    """Stop the timers of rules whose action or trigger is about to be deleted, and let sensors know."""
-    for rule in rules:
-        use = use_of(rule)
-        timers.arm(replace(use, enabled=False), trigger_enabled=False)
-        notices.rule_changed(UPDATED, use)
+def rules_unlinked(rules: RuleQuerySet) -> None:
+    """Stop the timers of rules whose action or trigger is about to be deleted, and let sensors know; locked as above."""
+    found = list(rules)
+    for rule in found:
+        timers.arm(replace(use_of(rule), enabled=False), trigger_enabled=False)
+    _lock(rules)
+    for rule in found:
+        notices.rule_changed(UPDATED, use_of(rule))
+
+
+def _lock(rules: RuleQuerySet) -> None:
+    """Wait until nobody decides these rules, and let nobody begin until this transaction ends."""
+    list(rules.select_for_update().order_by("pk").values_list("pk"))
 
 
 def triggers_changed(rules: Iterable[Rule]) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
+
 from apps.core import sql
 from apps.core.schemas import secret_names
 from apps.events.models import Event
@@ -37,12 +39,22 @@ _kept: dict[int, tuple[tuple[Any, ...], CurrentRule]] = {}
 
 def current_rules(trigger_ref: str) -> list[CurrentRule]:
     """Return the enabled rules of a trigger, in order of ref. One narrow query when they are known."""
-    return _known_or_read(sql.fetch(_OF_TRIGGER, [trigger_ref]))
+    return _known_or_read(sql.fetch(_held(_OF_TRIGGER), [trigger_ref]))
 
 
 def current_rule(rule_id: int | None) -> CurrentRule | None:
     """Return one rule, enabled or not; None when it is gone."""
-    return next(iter(_known_or_read(sql.fetch(_OF_ID, [rule_id]))), None)
+    return next(iter(_known_or_read(sql.fetch(_held(_OF_ID), [rule_id]))), None)
+
+
+def _held(text: str) -> str:
+    """
+    Keep the rules from being deleted until this transaction ends; they may be changed.
+
+    PostgreSQL looks at foreign keys at the very end and would then refuse the event for the sake of a rule that was
+    deleted meanwhile. It takes this lock there in any case.
+    """
+    return f"{text} FOR KEY SHARE OF rule" if connection.vendor == "postgresql" else text
 
 
 def forget_rules() -> None:
