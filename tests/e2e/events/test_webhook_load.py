@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.processes import Processes, Up, wait_until
+from tests.processes import QUICK, Processes, Up, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -122,7 +122,7 @@ def assert_all_there(database: Database, storm: Storm, events: int) -> None:
 def test_storm_loses_nothing_even_when_the_server_is_killed(
     processes: Processes, stack: dict[str, str], tmp_path: Path
 ) -> None:
-    product = processes.up(tmp_path, **stack)
+    product = processes.up(tmp_path, **QUICK, **stack)
     product.wait_ready()
     database, path = Database(tmp_path, stack), make_webhook(product)
     storm = Storm(product.url + path)
@@ -138,7 +138,7 @@ def test_storm_loses_nothing_even_when_the_server_is_killed(
     posting.join(60)
     assert len(storm.answered) < 800
 
-    product = processes.up(tmp_path, port=product.port, **stack)
+    product = processes.up(tmp_path, port=product.port, **QUICK, **stack)
     product.wait_ready()
     stored = database.numbers_of_events()
     assert {number: stored.get(event_id) for number, event_id in storm.answered.items()} == {
