@@ -10,7 +10,7 @@ from settings import env
 from settings.addresses import local_url
 from settings.console import UNFOLD as UNFOLD
 from settings.logs import logging_config
-from settings.secrets import kept_secret
+from settings.secrets import check_strength, kept_secret
 
 BASE_DIR = env.BASE_DIR
 env.check_names()
@@ -36,8 +36,10 @@ INTERNAL_TOKEN: str | None = env.read("ATTUNE_INTERNAL_TOKEN")
 ENCRYPTION_KEY = kept_secret(
     STATE_DIR / "encryption_key", env.read("ATTUNE_ENCRYPTION_KEY"), variable="ATTUNE_ENCRYPTION_KEY"
 )
-if len(ENCRYPTION_KEY) < 32:
-    raise env.BadSetting("ATTUNE_ENCRYPTION_KEY has fewer than 32 characters. Set a random text of 32 or more.")
+ENCRYPTION_PREVIOUS_KEYS: list[str] = env.read("ATTUNE_ENCRYPTION_PREVIOUS_KEYS")
+check_strength(ENCRYPTION_KEY, variable="ATTUNE_ENCRYPTION_KEY")
+for _key in ENCRYPTION_PREVIOUS_KEYS:
+    check_strength(_key, variable="A key in ATTUNE_ENCRYPTION_PREVIOUS_KEYS")
 # Signs sessions and forms only; one secret to look after, and the two uses never see each other's key.
 SECRET_KEY = f"django:{JWT_SECRET}"
 ALLOW_SELF_REGISTRATION: bool = env.read("ATTUNE_ALLOW_SELF_REGISTRATION")

@@ -116,6 +116,19 @@ def names(value: str) -> list[str]:
     return [entry.strip() for entry in value.split(",") if entry.strip()]
 
 
+def keys(value: str) -> list[str]:
+    """A comma list of secrets, or a JSON list for those that hold a comma; an empty one got lost on the way."""
+    try:
+        found = json.loads(value) if value.lstrip().startswith("[") else [entry.strip() for entry in value.split(",")]
+    except ValueError:
+        raise ValueError("must be a comma list or a JSON list of texts") from None
+    if not all(isinstance(entry, str) for entry in found):
+        raise ValueError("must be a comma list or a JSON list of texts")
+    if not all(entry.strip() for entry in found):
+        raise ValueError("has an empty entry")
+    return found
+
+
 def labels(value: str) -> dict[str, str]:
     """``zone=eu1,disk=ssd``"""
     found = {}
@@ -224,6 +237,7 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_JWT_REFRESH_SECONDS", parse=integer(1, 31536000), default=604800, meaning="lifetime of refresh tokens"),
     _V(name="ATTUNE_INTERNAL_TOKEN", parse=text, default=None, default_text="none", meaning="what supervisors of sensors show to get sensor tokens over HTTP"),
     _V(name="ATTUNE_ENCRYPTION_KEY", parse=secret, default=None, default_text="made at first boot", meaning="encrypts secrets; 32 characters or more, the same on every host"),
+    _V(name="ATTUNE_ENCRYPTION_PREVIOUS_KEYS", parse=keys, default=[], default_text="none", meaning="older encryption keys, which still decrypt, never encrypt; a comma list, or a JSON list"),
     _V(name="ATTUNE_ADMIN_LOGIN", parse=sized_text(3, 255), default=None, default_text="admin", meaning="administrator made at first start"),
     _V(name="ATTUNE_ADMIN_PASSWORD", parse=sized_text(8, 128), default=None, default_text="random, printed once", meaning="that administrator's password"),
     _V(name="ATTUNE_SEED_IDENTITIES", parse=seed_identities, default=[], default_text="none", meaning="JSON list of {login, password, permission_sets?}, made when absent"),

@@ -8,6 +8,7 @@ from settings.env import BadSetting
 
 # Published in documentation and examples, or what people type first: never a key.
 PLACEHOLDERS = frozenset({"changeme", "change-me", "secret", "insecure", "your-secret-here", "attune", "password"})
+MINIMUM_CHARACTERS = 32
 
 
 def kept_secret(file: Path, configured: str | None, *, variable: str) -> str:
@@ -17,8 +18,7 @@ def kept_secret(file: Path, configured: str | None, *, variable: str) -> str:
     Raises BadSetting when the configured one is empty or a placeholder, or the file cannot be made.
     """
     if configured is not None:
-        if not configured.strip() or configured.strip().lower() in PLACEHOLDERS:
-            raise BadSetting(f"{variable} is empty or a placeholder. Set a random text of 32 characters or more.")
+        _refuse_known(configured, variable)
         return configured
     try:
         return file.read_text().strip() or _refuse_empty(file, variable)
@@ -27,6 +27,18 @@ def kept_secret(file: Path, configured: str | None, *, variable: str) -> str:
     except OSError as error:
         raise BadSetting(f"Cannot read {file} ({error.strerror}). Check who owns it, or set {variable}.") from None
     return _make(file, variable)
+
+
+def check_strength(secret: str, *, variable: str) -> None:
+    """Raise BadSetting when a secret that encrypts is empty, a placeholder or short. It is never in the message."""
+    _refuse_known(secret, variable)
+    if len(secret) < MINIMUM_CHARACTERS:
+        raise BadSetting(f"{variable} has fewer than 32 characters. Set a random text of 32 or more.")
+
+
+def _refuse_known(secret: str, variable: str) -> None:
+    if not secret.strip() or secret.strip().lower() in PLACEHOLDERS:
+        raise BadSetting(f"{variable} is empty or a placeholder. Set a random text of 32 characters or more.")
 
 
 def _refuse_empty(file: Path, variable: str) -> str:

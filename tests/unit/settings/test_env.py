@@ -20,6 +20,9 @@ from settings import document, env
         ("ATTUNE_WORKER_TAINTS", "{}", "must be a JSON list of objects"),
         ("ATTUNE_WORKER_TAINTS", "[", "must be a JSON list"),
         ("ATTUNE_TRUSTED_PROXIES", "10.0.0.0/99", "must be a comma list of networks like 10.0.0.0/8"),
+        ("ATTUNE_ENCRYPTION_PREVIOUS_KEYS", "hush,,hush", "has an empty entry. It means"),
+        ("ATTUNE_ENCRYPTION_PREVIOUS_KEYS", '["hush"', "must be a comma list or a JSON list of texts. It means"),
+        ("ATTUNE_ENCRYPTION_PREVIOUS_KEYS", "[1]", "must be a comma list or a JSON list of texts. It means"),
         ("ATTUNE_CORS_ORIGINS", "*", "must be a comma list of exact origins"),
         ("ATTUNE_CORS_ORIGINS", "null", "must be a comma list of exact origins"),
         ("ATTUNE_DATABASE_SCHEMA", "a, b", "must be a plain name"),
@@ -46,6 +49,14 @@ def test_part_of_a_password_is_not_shown() -> None:
         env.read("DATABASE_URL", {"DATABASE_URL": "postgres://me:hush/hush@host/name"})
 
     assert "hush" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [("", []), ("one", ["one"]), ("one, two", ["one", "two"]), ('["with, comma", "two"]', ["with, comma", "two"])],
+)
+def test_previous_keys_are_a_list_of_either_kind(value: str, keys: list[str]) -> None:
+    assert env.read("ATTUNE_ENCRYPTION_PREVIOUS_KEYS", {"ATTUNE_ENCRYPTION_PREVIOUS_KEYS": value}) == keys
 
 
 @pytest.mark.parametrize("variable", env.VARIABLES, ids=lambda variable: variable.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from settings.env import BadSetting
-from settings.secrets import PLACEHOLDERS, kept_secret
+from settings.secrets import PLACEHOLDERS, check_strength, kept_secret
 
 
 def test_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
@@ -43,3 +43,24 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
         kept_secret(tmp_path / "key", None, variable="ATTUNE_JWT_SECRET")
 
     assert "is empty" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("", "is empty or a placeholder"),
+        (" " * 40, "is empty or a placeholder"),
+        ("ChangeMe", "is empty or a placeholder"),
+        ("k" * 31, "has fewer than 32 characters"),
+    ],
+)
+def test_weak_key_is_refused_without_showing_it(value: str, words: str) -> None:
+    with pytest.raises(BadSetting) as refusal:
+        check_strength(value, variable="ATTUNE_ENCRYPTION_KEY")
+
+    assert str(refusal.value).startswith(f"ATTUNE_ENCRYPTION_KEY {words}")
+    assert "k" * 31 not in str(refusal.value)
+
+
+def test_key_of_32_characters_is_taken() -> None:
+    check_strength("0123456789abcdef0123456789abcdef", variable="ATTUNE_ENCRYPTION_KEY")
