@@ -28,7 +28,7 @@ def use_of(rule: Rule) -> RuleUse:
         ref=rule.ref,
         trigger_id=rule.trigger_id,
         trigger_ref=rule.trigger_ref,
-        trigger_params=rule.trigger_params,
+        trigger_params=rule.trigger_params if isinstance(rule.trigger_params, dict) else {},  # SQL may write anything
         enabled=rule.enabled,
     )
 

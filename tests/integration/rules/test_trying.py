@@ -8,6 +8,8 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.events.models import Event
 from apps.executions.models import Execution
+from apps.rules.backtest import Span, backtest
+from apps.rules.drafts import draft_of_rule
 from apps.rules.models import Enforcement, RuleDecision, RuleWindow
 from tests.factories import make_event, make_rule, make_trigger
 
@@ -311,6 +313,34 @@ def test_the_limit_stops_it_where_the_next_call_goes_on(api):
 
     assert (seen, calls) == ([200, 200, 50], 3)
     assert data["samples"][0]["event"] == events[-1]
+
+
+def test_the_time_limit_stops_it_too():
+    rule = make_rule()
+    events_at(rule.trigger, 0, 1)
+    span = Span(since=NOON, until=NOON + timedelta(hours=1), limit=10)
+
+    report = backtest(draft_of_rule(rule, {}), span, samples=5, work_seconds=0)
+
+    assert (report.events_examined, report.next_since, report.samples) == (0, NOON, [])
+
+
+def test_large_parameters_are_left_out_of_samples(api):
+    rule = make_rule(action_params={"text": "x" * 70_000})
+    events_at(rule.trigger, 0)
+
+    (sample,) = api.post(f"{RULES}/{rule.ref}/backtest", over_the_day()).json()["data"]["samples"]
+
+    assert (sample["outcome"], sample["rendered_params"]) == ("matched", None)
+
+
+def test_an_aggregate_shows_the_payloads_of_its_events(api):
+    rule = make_rule(aggregate={"count": 2, "window_seconds": 60}, action_params={"all": "{{ aggregate.payloads }}"})
+    events_at(rule.trigger, 0, 1)
+
+    sample, _other = api.post(f"{RULES}/{rule.ref}/backtest", over_the_day()).json()["data"]["samples"]
+
+    assert sample["rendered_params"] == {"all": [{"n": 0}, {"n": 1}]}
 
 
 def test_events_of_one_moment_are_all_seen_across_pages(api):
