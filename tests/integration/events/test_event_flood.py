@@ -1,0 +1,109 @@
+"""A sensor that sends more events than it may."""
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from apps.events import flood
+from apps.events.models import Event
+from apps.identity import sensor_tokens
+from tests.clients import bearing, with_execution_token
+from tests.factories import make_execution, make_pack, make_sensor, make_trigger
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _slow(settings):
+    settings.SENSOR_EVENTS_PER_SECOND = 2
+    flood.forget()
+    yield
+    flood.forget()
+
+
+@pytest.fixture
+def trigger(db):
+    trigger = make_trigger(pack=make_pack(ref="lab"), ref="lab.seen")
+    make_sensor(trigger, pack=trigger.pack, ref="lab.watcher")
+    return trigger
+
+
+def token(ref="lab.watcher"):
+    return sensor_tokens.issue(ref, []).token
+
+
+def send(client, **headers):
+    return client.post("/api/v1/events", {"trigger_ref": "lab.seen", "payload": {}}, **headers)
+
+
+def test_burst_passes_and_the_rest_is_refused(trigger):
+    make_trigger(ref="core.alert")
+    client = bearing(token())
+
+    answers = [send(client) for _ in range(15)]
+
+    assert [answer.status_code for answer in answers] == [201] * 10 + [429] * 5
+    assert answers[-1].json()["code"] == "TOO_MANY_REQUESTS"
+    assert answers[-1].headers["Retry-After"] == "1"
+    assert Event.objects.filter(trigger_ref="lab.seen").count() == 10
+    [alert] = Event.objects.filter(trigger_ref="core.alert")
+    assert (alert.payload["failure_type"], alert.payload["component_ref"]) == ("event_flood", "lab.watcher")
+
+
+def test_others_are_not_concerned(trigger):
+    first, second = bearing(token()), bearing(token("lab.other"))
+    program = with_execution_token(make_execution(status="running"))
+    for _ in range(12):
+        send(first)
+
+    assert send(first).status_code == 429
+    assert send(second).status_code == 201
+    assert [send(program).status_code for _ in range(20)] == [201] * 20
+
+
+def test_key_of_a_refused_event_is_taken_later(trigger):
+    client = bearing(token())
+    for _ in range(10):
+        send(client)
+
+    assert send(client, HTTP_IDEMPOTENCY_KEY="k1").status_code == 429
+    flood.forget()
+    assert send(client, HTTP_IDEMPOTENCY_KEY="k1").status_code == 201
+
+
+def test_no_limit(trigger, settings):
+    settings.SENSOR_EVENTS_PER_SECOND = 0
+    client = bearing(token())
+
+    assert {send(client).status_code for _ in range(30)} == {201}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refusals_are_slow_and_the_rest_of_the_product_is_not(server, trigger):
+    bearer = {"Authorization": f"Bearer {token()}"}
+    ends_at = time.monotonic() + 3
+    statuses = []
+
+    def go():
+        with httpx.Client(base_url=server, headers=bearer, timeout=30, trust_env=False) as client:
+            while time.monotonic() < ends_at:
+                statuses.append(client.post("/api/v1/events", json={"trigger_ref": "lab.seen"}).status_code)
+
+    threads = [threading.Thread(target=go) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    waits = []
+    for _ in range(10):
+        began = time.monotonic()
+        assert httpx.get(f"{server}/health/ready", trust_env=False).status_code == 200
+        waits.append(time.monotonic() - began)
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+
+    assert sorted(waits)[5] < 0.5
+    assert statuses.count(201) < 30
+    assert statuses.count(429) < 40 * 6  # each connection is told once a second
