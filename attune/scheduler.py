@@ -8,12 +8,15 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from apps.executions import sweep
+from apps.rules.sweep import decide_undecided
 from attune.housekeeping import Housekeeping
+from attune.timer_clock import TimerClock
 
 logger = logging.getLogger(__name__)
 
 # However much is due: the database gets a breath between two rounds.
 _SHORTEST_WAIT_SECONDS = 0.05
+_PATIENCE_SECONDS = 5.0  # for a firing under way, at the end
 
 
 class Scheduler:
@@ -22,6 +25,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._housekeeping = Housekeeping()
+        self._timers = TimerClock()
         self._thread = threading.Thread(target=self.run, name="scheduler", daemon=True)
 
     @property
@@ -40,11 +44,13 @@ class Scheduler:
         return not self.alive
 
     def run(self) -> None:
-        """Turn until asked to stop, in the calling thread."""
+        """Turn until asked to stop, in the calling thread; timers fire in one of their own."""
+        self._timers.start()
         try:
             while not self._stop.wait(self.turn()):
                 pass
         finally:
+            self._timers.stop(_PATIENCE_SECONDS)
             connection.close()
 
     def turn(self) -> float:
@@ -54,6 +60,7 @@ class Scheduler:
         try:
             close_old_connections()
             sweep.sweep()
+            decide_undecided()
             due_seconds = sweep.next_due()
             self._housekeeping.turn()
         except Exception:

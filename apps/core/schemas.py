@@ -8,7 +8,7 @@ Flat shape: ``{"port": {"type": "integer", "required": true, "position": 0}}``. 
 import copy
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -45,6 +45,15 @@ class Violation:
     @property
     def detail(self) -> Detail:
         return {"field": self.field, "message": self.message}
+
+
+_FORMATS: dict[str, Callable[[str], bool]] = {}
+_FORMAT_WORDS: dict[str, str] = {}
+
+
+def register_format(name: str, holds: Callable[[str], bool], words: str) -> None:
+    """Let schemas say ``format: <name>``; ``words`` complete the sentence about a text that does not hold."""
+    _FORMATS[name], _FORMAT_WORDS[name] = holds, words
 
 
 def is_json_schema(schema: Any) -> bool:
@@ -193,7 +202,7 @@ def _violations(schema: dict[str, Any], value: Any, *, templates: bool, subject:
         # Offline: a $ref never fetches anything. The mask keeps values, which may be secrets, out of the messages.
         validator = jsonschema_rs.Draft202012Validator(
             {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"},
-            pattern_options=_PATTERNS, validate_formats=True, offline=True, mask="the value",
+            pattern_options=_PATTERNS, formats=_FORMATS, validate_formats=True, offline=True, mask="the value",
         )  # fmt: skip
         if validator.is_valid(value):
             return []
@@ -222,6 +231,8 @@ def _violation(error: Any, subject: str) -> Violation:
     field = ".".join(path)
     if error.kind.name == "falseSchema":
         text = "is not allowed"
+    elif error.kind.name == "format" and error.kind.format in _FORMAT_WORDS:
+        text = _FORMAT_WORDS[error.kind.format]
     else:
         text = str(error.message).removeprefix("the value ")
     named = f"{subject} '{field}'" if field else f"the {subject}s" if subject == "parameter" else f"the {subject}"

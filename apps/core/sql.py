@@ -158,6 +158,11 @@ def adapt(model: type[models.Model], name: str, value: Any) -> Any:
     return _fields(model)[name].get_db_prep_save(value, connection)
 
 
+def convert(model: type[models.Model], name: str, value: Any) -> Any:
+    """Return a value of that column, as the driver gives it, as the ORM would."""
+    return None if value is None else _converted(_fields(model)[name], value)
+
+
 def _adapted(model: type[models.Model], row: Row) -> list[Any]:
     fields = _fields(model)
     ops = connection.ops

@@ -6,9 +6,11 @@ class EventsConfig(AppConfig):
     name = "apps.events"
 
     def ready(self) -> None:
+        from apps.core import schemas
         from apps.events import execution_news, notices, receivers, signals, triggers  # models are ready only now
         from apps.events.loaders import SensorLoader, TriggerLoader
         from apps.events.models import Sensor, SensorProcess, Trigger
+        from apps.events.schedules.formats import FORMATS
         from apps.events.sensors import news
         from apps.executions.signals import execution_finished
         from apps.identity.triggers import named_triggers
@@ -28,3 +30,5 @@ class EventsConfig(AppConfig):
         named_triggers.register(triggers.triggers_by_ref)
         register_loader(TriggerLoader())
         register_loader(SensorLoader())
+        for name, holds, words in FORMATS:
+            schemas.register_format(name, holds, words)

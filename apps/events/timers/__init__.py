@@ -1,0 +1,12 @@
+"""
+Timers (events.md section 9): one row per rule of a timer trigger, and what fires them.
+
+``arm`` and ``disarm`` belong to the transaction that changes a rule; ``fire_due`` and ``pending`` are the scheduler's,
+which waits on ``bell`` between them. When a timer fires is decided in ``apps.events.schedules``.
+"""
+
+from apps.events.timers.arming import arm, disarm
+from apps.events.timers.bell import bell
+from apps.events.timers.firing import fire_due, next_due_seconds, pending
+
+__all__ = ["arm", "bell", "disarm", "fire_due", "next_due_seconds", "pending"]
