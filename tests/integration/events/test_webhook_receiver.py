@@ -681,6 +681,14 @@ def test_key_expires(settings: Any) -> None:
 # --- What it costs ----------------------------------------------------------------------------------------------
 
 
+def fill_log(trigger: Any) -> None:
+    """Put good requests from many addresses there: a planner that sees a short table reads all of it."""
+    columns = {"trigger": trigger, "trigger_ref": trigger.ref, "webhook_key": SHOWN_KEY, "status_code": 200}
+    WebhookEventLog.objects.bulk_create(
+        WebhookEventLog(**columns, source_ip=f"198.51.{number // 250}.{number % 250}") for number in range(3000)
+    )
+
+
 def plan_of(recorded: CaptureQueriesContext, word: str) -> str:
     """Return how the database runs the one SELECT of the request log that has this word in it."""
     (statement,) = (
@@ -689,22 +697,21 @@ def plan_of(recorded: CaptureQueriesContext, word: str) -> str:
         if query["sql"].startswith("SELECT") and "webhook_event_log" in query["sql"] and word in query["sql"]
     )
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET LOCAL enable_seqscan = off")  # the table is nearly empty
+        cursor.execute("ANALYZE webhook_event_log")
         cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{statement}")
         return str(cursor.fetchall())
 
 
 def test_count_of_the_rate_reads_an_index_of_its_own() -> None:
-    make_webhook({"rate_limit": {"requests": 1}})
+    fill_log(make_webhook({"rate_limit": {"requests": 1}}))
     post(WRAPPED)
     with CaptureQueriesContext(connection) as recorded:
-        post(WRAPPED)
+        assert post(WRAPPED).status_code == 429
     assert "webhook_log_rate" in plan_of(recorded, "rate_limited")
 
 
 def test_count_of_wrong_signatures_reads_an_index_of_its_own() -> None:
-    make_webhook({"hmac": {"secret": "hush"}})
+    fill_log(make_webhook({"hmac": {"secret": "hush"}}))
     with CaptureQueriesContext(connection) as recorded:
         post(WRAPPED)
     assert "webhook_log_unsigned" in plan_of(recorded, "hmac_verified")
