@@ -18,6 +18,7 @@ from apps.identity.grants import holds_set
 from apps.identity.models import ADMIN_SET_REF, Identity
 from apps.identity.sessions import person_of
 from attune.dashboard import overview
+from attune.dashboard_events import events_overview
 
 if TYPE_CHECKING:  # the theme has no types; its classes stand in for these
     from django.contrib.admin import AdminSite as UnfoldAdminSite
@@ -161,6 +162,7 @@ class ConsoleSite(UnfoldAdminSite):
         return OwnPasswordView.as_view(extra_context=frame)(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        context = {**self.each_context(request), "title": self.index_title, **overview(), **(extra_context or {})}
+        parts = {**overview(), **events_overview()}
+        context = {**self.each_context(request), "title": self.index_title, **parts, **(extra_context or {})}
         request.current_app = self.name
         return TemplateResponse(request, "admin/overview.html", context)

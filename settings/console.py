@@ -58,9 +58,21 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Overview", "monitoring", "index"),
                     _item("Executions", "play_circle", "executions_execution_changelist"),
-                    _item("Actions", "bolt", "actions_action_changelist"),
+                    _item("Events", "bolt", "events_event_changelist"),
+                    _item("Rules", "rule", "rules_rule_changelist"),
+                    _item("Actions", "code_blocks", "actions_action_changelist"),
                     _item("Packs", "inventory_2", "packs_pack_changelist"),
                     _item("Artifacts", "description", "executions_artifact_changelist"),
+                ],
+            },
+            {
+                "title": "What happens",
+                "separator": True,
+                "items": [
+                    _item("Triggers", "notifications_active", "events_trigger_changelist"),
+                    _item("Sensors", "sensors", "events_sensor_changelist"),
+                    _item("Timers", "schedule", "events_timer_changelist"),
+                    _item("Webhook requests", "webhook", "events_webhookeventlog_changelist"),
                 ],
             },
             {
@@ -85,6 +97,12 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "collapsible": True,
                 "items": [
+                    _item("Decisions", "checklist", "rules_ruledecision_changelist"),
+                    _item("Enforcements", "gavel", "rules_enforcement_changelist"),
+                    _item("Windows", "filter_alt", "rules_rulewindow_changelist"),
+                    _item("Due times", "timer", "events_timerfire_changelist"),
+                    _item("Sensor processes", "memory", "events_sensorprocess_changelist"),
+                    _item("Sensor changes", "restore", "events_sensorprocesshistory_changelist"),
                     _item("State changes", "history", "executions_executionhistory_changelist"),
                     _item("Worker changes", "manage_history", "workers_workerhistory_changelist"),
                     _item("Worker leases", "lock_clock", "workers_workerlease_changelist"),

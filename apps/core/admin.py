@@ -6,6 +6,7 @@ at, and whose verbs are admin actions that call a service).
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -19,6 +20,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.text import capfirst
 from unfold.decorators import action as unfold_action
 from unfold.enums import ActionVariant
@@ -95,6 +97,22 @@ class LinkedFilter(admin.SimpleListFilter):
 def linked_filter(name: str, title: str) -> type[LinkedFilter]:
     """Return a LinkedFilter on the column ``name``."""
     return type(f"{name}_filter", (LinkedFilter,), {"parameter_name": name, "title": title})
+
+
+class CreatedFilter(admin.SimpleListFilter):
+    """Rows of the last hour, day or week."""
+
+    title = "created"
+    parameter_name = "since"
+    HOURS = {"1h": ("Last hour", 1), "24h": ("Last 24 hours", 24), "7d": ("Last 7 days", 24 * 7)}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(key, label) for key, (label, _hours) in self.HOURS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        if self.value() not in self.HOURS:
+            return queryset
+        return queryset.filter(created__gte=timezone.now() - timedelta(hours=self.HOURS[str(self.value())][1]))
 
 
 def _column(name: str, label: str, show: Callable[[Any], Any]) -> Any:  # the stubs only know names of columns
@@ -233,19 +251,20 @@ class ConsoleAdmin(ModelAdmin):
         danger: bool = True,
         hidden: dict[str, Any] | None = None,
         then: Callable[[Any], str] | None = None,
+        with_reason: bool = True,
     ) -> HttpResponse:
         """
         Ask before ``verb(row, reason)`` is called for each row, then do it and go back.
 
         ``hidden`` are the fields by which Django finds a list's action again when the answer comes; ``then`` names the
-        page to go to from what the verb returned.
+        page to go to from what the verb returned. Without a reason only the question is asked.
         """
-        form = ConfirmForm(request.POST if "confirmed" in request.POST else None)
+        form = (ConfirmForm if with_reason else forms.Form)(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
             answers = [
                 self.attempt(
                     request,
-                    partial(verb, row, form.cleaned_data["reason"]),
+                    partial(verb, row, form.cleaned_data.get("reason", "")),
                     f"{button}: {row}" if len(rows) > 1 else f"{title}: done",
                 )
                 for row in rows

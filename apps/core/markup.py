@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import reduce
 from operator import getitem
 from typing import Any
+from urllib.parse import urlencode
 
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -21,20 +22,24 @@ MAX_JSON_CHARACTERS = 65_536  # more would only make the browser slow; the API g
 
 # What a word means at a glance; a word that is not here is neutral.
 TONES = {
-    "completed": "good", "ready": "good", "active": "good", "healthy": "good",
-    "running": "busy", "busy": "busy", "installing": "busy",
+    "completed": "good", "ready": "good", "active": "good", "healthy": "good", "enabled": "good", "matched": "good",
+    "processed": "good", "fired": "good", "accepted": "good",
+    "running": "busy", "busy": "busy", "installing": "busy", "starting": "busy",
     "requested": "wait", "scheduling": "wait", "scheduled": "wait", "pending": "wait", "draining": "wait",
-    "canceling": "warn", "cordoned": "warn", "outdated": "warn", "frozen": "warn",
-    "failed": "bad", "timeout": "bad", "abandoned": "bad", "error": "bad", "offline": "bad",
+    "aggregating": "wait", "delayed": "wait", "undecided": "wait",
+    "canceling": "warn", "cordoned": "warn", "outdated": "warn", "frozen": "warn", "deduplicated": "warn",
+    "throttled": "warn", "skipped": "warn", "disabled": "warn", "trigger_disabled": "warn", "rule_disabled": "warn",
+    "failed": "bad", "timeout": "bad", "abandoned": "bad", "error": "bad", "offline": "bad", "invalid": "bad",
+    "backoff": "bad", "refused": "bad",
 }  # fmt: skip
 
 
-def badge(word: str | None, *, tone: str | None = None, title: str = "") -> SafeString:
-    """Return a status word in its colour."""
+def badge(word: str | None, *, tone: str | None = None, title: str = "", text: str = "") -> SafeString:
+    """Return a status word in its colour, or another text in the colour of the word."""
     if not word:
         return EMPTY
     return format_html(
-        '<span class="at-badge at-{}" title="{}">{}</span>', tone or TONES.get(word, "plain"), title, word
+        '<span class="at-badge at-{}" title="{}">{}</span>', tone or TONES.get(word, "plain"), title, text or word
     )
 
 
@@ -59,9 +64,26 @@ def list_of(model: str, **filters: Any) -> str:
     return reverse(f"admin:{model}_changelist") + (f"?{query}" if query else "")
 
 
+def page_named(name: str, **query: str) -> str | None:
+    """Return the path of a page of another app by its name; None where there is none."""
+    try:
+        return reverse(name) + (f"?{urlencode(query)}" if query else "")
+    except NoReverseMatch:
+        return None
+
+
 def row_link(model: str, pk: Any, text: Any) -> SafeString:
     """Return a link to a row's page; a dash when there is no row."""
     return EMPTY if pk is None and not text else link(page_of(model, pk), text)
+
+
+def cut(text: str | None, longest: int) -> SafeString:
+    """Return the beginning of a text, the whole of it where the pointer rests; a dash for none."""
+    if not text:
+        return EMPTY
+    if len(text) <= longest:
+        return format_html("{}", text)
+    return format_html('<span title="{}">{}…</span>', text[:2000], text[:longest])
 
 
 def seconds_text(seconds: float) -> str:
@@ -151,6 +173,14 @@ def code_block(text: str | None) -> SafeString:
     return format_html('<pre class="at-code">{}</pre>', text) if text else EMPTY
 
 
+_TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def terminal_text(output: bytes) -> str:
+    """Return what a program printed as text for a page: without colours, and without what is no character."""
+    return _TERMINAL_COLOURS.sub("", output.decode("utf-8", "replace")).replace("\x00", "�")
+
+
 def lines(items: Iterable[Any]) -> SafeString:
     """Return one line per item; a dash for none."""
     rows = [(item,) for item in items]
@@ -161,6 +191,12 @@ def commas(items: Iterable[Any]) -> SafeString:
     """Return items in one line, parted by commas; a dash for none."""
     rows = [(item,) for item in items]
     return format_html_join(", ", "{}", rows) if rows else EMPTY
+
+
+def joined(items: Iterable[Any]) -> SafeString:
+    """Return items beside one another; a dash for none."""
+    rows = [(item,) for item in items]
+    return format_html_join(" ", "{}", rows) if rows else EMPTY
 
 
 def without_secrets(schema: Any, value: Any) -> Any:

@@ -16,6 +16,12 @@ def badge(word: str | None) -> SafeString:
 
 
 @register.filter
+def tone(word: object, tone: str) -> SafeString:
+    """A word in a colour of its own, whatever it says."""
+    return markup.badge(str(word), tone=tone)
+
+
+@register.filter
 def when(moment: datetime | None) -> SafeString:
     return markup.when(moment)
 

@@ -1,7 +1,6 @@
 """The list of executions, the page of one, and the verbs on both."""
 
 import uuid
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from apps.actions.models import Action
 from apps.core import markup
-from apps.core.admin import MachineRows, as_badge, linked_filter
+from apps.core.admin import CreatedFilter, MachineRows, as_badge, linked_filter
 from apps.executions.admin.page import MODEL, execution_page
 from apps.executions.admin.run import RunForm, run_action
 from apps.executions.admin.verbs import VERBS
@@ -26,20 +25,6 @@ from apps.identity.sessions import person_of
 from apps.packs.models import Pack
 
 MATCHED_ACTIONS = 50  # a search for a word that more actions contain is too wide to be of use
-
-
-class CreatedFilter(admin.SimpleListFilter):
-    title = "created"
-    parameter_name = "since"
-    HOURS = {"1h": ("Last hour", 1), "24h": ("Last 24 hours", 24), "7d": ("Last 7 days", 24 * 7)}
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(key, label) for key, (label, _hours) in self.HOURS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
-        if self.value() not in self.HOURS:
-            return queryset
-        return queryset.filter(created__gte=timezone.now() - timedelta(hours=self.HOURS[str(self.value())][1]))
 
 
 class PackFilter(admin.SimpleListFilter):

@@ -1,6 +1,5 @@
 """What the page of one execution shows; read anew every second while the execution is not finished."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +22,6 @@ MODEL = "executions_execution"
 SHOWN_LOG_LINES = 200
 SHOWN_LOG_BYTES = 64 * 1024
 SHOWN_ROWS = 20
-_TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +60,11 @@ def log_tail(execution: Execution, stream: Stream) -> LogTail | None:
         if not log.size_bytes:
             return None
         start = log.boundary_after(max(log.tail_start(SHOWN_LOG_LINES), log.size_bytes - SHOWN_LOG_BYTES))
-        text = b"".join(log.read(start, log.size_bytes)).decode("utf-8", "replace")
+        text = markup.terminal_text(b"".join(log.read(start, log.size_bytes)))
     notes = ["The end of it" if start else "", "Cut at its limit" if log.truncated else ""]
     return LogTail(
         stream=stream,
-        text=_TERMINAL_COLOURS.sub("", text).replace("\x00", "�"),
+        text=text,
         size=markup.size_text(log.size_bytes),
         note=". ".join(note for note in notes if note),
         url=url,
