@@ -22,7 +22,7 @@ class OwnerType(models.TextChoices):
 _OWNER_IDS = ("owner_identity_id", "owner_pack_id", "owner_action", "owner_sensor")
 
 
-def _owner() -> "models.expressions.Combinable":
+def _owner() -> models.Expression:
     """``system``, else the one owner id as text (model.md 4.4)."""
     ids = [Cast(F(name), models.TextField()) for name in _OWNER_IDS]
     return Case(

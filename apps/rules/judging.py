@@ -4,7 +4,6 @@ What one rule makes of one event: criteria, windows, parameters. No queries of i
 One evaluator for the engine, the tester and the back-test; they differ in the store of the windows alone.
 """
 
-import copy
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +13,12 @@ from typing import Any
 
 from apps.core import clock
 from apps.core.expressions import Lazy, Scope
+from apps.core.markers import marked
 from apps.core.schemas import secret_paths, violations
 from apps.rules.conditions import evaluate_conditions
 from apps.rules.mapping import SecretScope, render_key, render_params
 from apps.rules.windows import SHOWN_PAYLOADS, Aggregated, Entry, Passage, Windows, WindowStore, pass_windows
 
-MARKER = {"$attune_secret": True, "redacted": True}  # auth.md section 10
 _NO_WINDOWS = Windows()
 # U+0000 and lone surrogates, as JSON of ASCII spells them: PostgreSQL keeps neither. An escaped backslash comes first,
 # so that the text "\\u0000" is left alone; a pair of surrogates is one character and stays.
@@ -168,15 +167,7 @@ def storable(value: Any) -> Any:
 
 def with_markers(schema: Any, params: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters with the marker in place of each secret value."""
-    paths = [path for path in secret_paths(schema, params) if path] if schema else []
-    if not paths:
-        return params
-    shown = copy.deepcopy(dict(params))
-    for path in paths:
-        holder: Any = shown
-        for key in path[:-1]:
-            holder = holder[key]
-        holder[path[-1]] = dict(MARKER)
+    shown: Mapping[str, Any] = marked(params, secret_paths(schema, params))[0] if schema else params
     return shown
 
 
