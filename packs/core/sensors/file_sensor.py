@@ -264,6 +264,7 @@ class Watch(threading.Thread):
             scan_seconds = time.monotonic() - began
             if first:
                 self._known, first = now, False
+                log.info("Watching %s for rule %s: %d files", shown(self._settings.path), self.rule["ref"], len(now))
             self._tell(now)
             rest = max(self._settings.interval_seconds - scan_seconds, (BUSY_SHARE - 1) * scan_seconds)
 
@@ -313,7 +314,6 @@ class Sensor:
             return
         watch.start()
         self._watches[rule["id"]] = watch
-        log.info("Watching %s for rule %s", shown(watch._settings.path), rule["ref"])
 
     def follow_rules(self):
         """Take over the rules whenever they change; the server answers when there is something new, or after a while."""
