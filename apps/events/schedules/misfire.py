@@ -9,7 +9,7 @@ from apps.events.schedules.plan import Plan
 
 # So many missed times are counted one by one. Beyond, the count stands still at this number: a timer by the second
 # that stood for a month must not keep the others waiting.
-MOST_COUNTED = 20_000
+MOST_COUNTED = 5_000
 _FIRST_LOOK_BACK = timedelta(minutes=1)
 
 
