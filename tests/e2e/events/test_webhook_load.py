@@ -66,8 +66,9 @@ def make_webhook(product: Up) -> str:
             rule = {"ref": f"core.stormy{number}", "label": "Stormy", "pack_ref": "core", "trigger_ref": TRIGGER}
             conditions = {"expression": "event.payload.n >= 0"}
             create("rules", {**rule, "action_ref": "core.later", "conditions": conditions})
-        enabled = client.post(f"/api/v1/triggers/{TRIGGER}/webhooks/enable").json()
-    return f"/api/v1/webhooks/{enabled['data']['webhook_key']}"
+        enabled = client.post(f"/api/v1/triggers/{TRIGGER}/webhooks/enable")
+        assert enabled.status_code == 200, enabled.text
+    return f"/api/v1/webhooks/{enabled.json()['data']['webhook_key']}"
 
 
 class Storm:
