@@ -144,6 +144,7 @@ def json_form(run: Run, value: Any) -> str:
         return "true" if value else "false"
     if kind is int:
         return _integer_text(value)
+    run.charge(2)
     size, depth = measure(value, MAX_TEXT, run=run)
     check_text_size(size)
     if depth > _DEEP:
@@ -169,7 +170,7 @@ def measure(value: Any, most: int, *, run: Run | None = None, in_bytes: bool = F
     level = [value]
     while level and size <= most:
         if run is not None:
-            run.charge(len(level) // 2)
+            run.charge(1 + len(level) // 2)
         below: list[Any] = []
         for current in level:
             kind = current.__class__

@@ -18,6 +18,8 @@ from apps.core.expressions.values import json_form, string_form
 MAX_JSON_NESTING = 200  # as in the body of a request
 # To the end of the text where the end is missing, or each quote would be read on from anew.
 _JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_KEPT_IN_URL = re.compile(rb"[A-Za-z0-9_.~/-]+")
+_KEPT_IN_QUERY = re.compile(rb"[A-Za-z0-9_.~ -]+")
 _NOT_STORED = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -106,7 +108,7 @@ def base64_decode(run: Run, value: Any) -> str:
 def urlencode(run: Run, value: Any) -> str:
     """Return a string for a URL, its slashes kept, or an object as query string."""
     if value.__class__ is dict:
-        run.charge(len(value))
+        run.charge(4 * len(value))
         parts = (f"{_quoted(run, key, query=True)}={_quoted(run, value[key], query=True)}" for key in sorted(value))
         return _joined(parts)
     if value.__class__ is list or value is None:
@@ -126,8 +128,9 @@ def _joined(parts: Any) -> str:
 def _quoted(run: Run, value: Any, *, query: bool) -> str:
     encoded = _bytes(run, string_form(run, value))
     run.charge(len(encoded) // 32)  # byte by byte
-    check_text_size(len(encoded) + 2 * len(re.sub(rb"[A-Za-z0-9_.~/ -]", b"", encoded)))
-    return quote_plus(encoded) if query else quote(encoded)
+    kept = _KEPT_IN_QUERY if query else _KEPT_IN_URL
+    check_text_size(len(encoded) + 2 * len(kept.sub(b"", encoded)))
+    return quote_plus(encoded, safe="") if query else quote(encoded)
 
 
 def _bytes(run: Run, value: Any) -> bytes:
