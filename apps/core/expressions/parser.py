@@ -11,7 +11,7 @@ from apps.core.expressions.lexer import Token, check_size, tokens
 from apps.core.expressions.nodes import Member, Node
 
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
-_MAX_OPERATORS = 128  # under way at the same time; each takes some four calls
+_MAX_OPERATORS = 200  # under way at the same time: three for each of 64 brackets; each takes some four calls
 
 # Loosest first. `not` stands between `and` and the comparisons.
 _OR, _AND, _NOT, _COMPARISON, _SUM, _PRODUCT = range(6)

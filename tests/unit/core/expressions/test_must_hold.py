@@ -365,3 +365,33 @@ def test_a_typical_condition_takes_microseconds():
         best = min(best, (time.thread_time() - began) / 200)
 
     assert best < 20e-6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 64 + "1" + ")" * 64,
+        "[" * 64 + "]" * 64,
+        "(1 + " * 64 + "1" + ")" * 64,
+        "length(" * 1 + "[" * 63 + "]" * 63 + ")",
+    ],
+)
+def test_brackets_may_be_nested_64_deep(text):
+    value(text)
+
+
+@pytest.mark.parametrize("depth", [0, 500, 750, 900, 950])
+def test_a_caller_deep_in_its_own_calls_gets_a_value_or_an_error(depth):
+    def under(levels, text):
+        return under(levels - 1, text) if levels else compile_expression(text).evaluate(Scope(roots={}))
+
+    text = f"{'(1 + ' * 64}1{')' * 64} + {depth}"  # not read before, for each depth
+    try:
+        assert under(depth, text) == 65 + depth
+    except ExpressionError as error:
+        found = str(error)
+    else:
+        found = ""
+
+    assert ("nested too deeply" in found) or (depth < 900 and not found)
+    assert not (found and depth == 0)
