@@ -30,7 +30,7 @@ _EXTENSION_OF_TYPE: Final = {
     ArtifactType.URL: "txt",
 }
 # Refs whose dots can become folders as they are. Folders of logs are the server's own.
-_PLAIN_REF: Final = re.compile(r"(?!execution_\d)[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+_PLAIN_REF: Final = re.compile(r"(?!(execution|sensor)_\d)[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 _LONGEST_SEGMENT = 100
 _CONTENT_TYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(\s*;[ -~]*)?")
 

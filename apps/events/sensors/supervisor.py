@@ -40,6 +40,7 @@ EVERYTHING_SECONDS = 60.0  # how often all of it is looked at, whatever seems to
 BURST_SECONDS = 1.0  # changes within it are one restart
 PATIENCE_SECONDS = 5.0  # how long a sensor is left to the worker that suits it better
 PASSING_SECONDS = 1.0  # until the next try where nothing is wrong with the sensor
+AFTER_FAULT_SECONDS = 2.0  # until the next turn, unless something happens before
 STOP_SLACK_SECONDS = 2.0  # beyond the kill grace
 
 
@@ -147,13 +148,14 @@ class Supervisor:
             self._renew(agent)
             self._do_what_is_due(agent)
             self._write(agent)
+            return self._seconds_to_wait()
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The sensors could not be looked after: %s", error)
         except Exception:
             logger.exception("The sensors could not be looked after; the next turn tries again")
         finally:
             close_old_connections()
-        return self._seconds_to_wait()
+        return AFTER_FAULT_SECONDS
 
     def _under(self, agent: WorkerAgent) -> None:
         """With another lease of the worker everything begins anew: what ran under the one before is dead."""

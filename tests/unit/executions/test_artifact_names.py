@@ -14,7 +14,7 @@ def test_logical_path_follows_the_ref():
 
 @pytest.mark.parametrize(
     "ref",
-    ["../../etc/passwd", "..", ".", "a..b", "/etc", "a/b", "a\\b", "execution_5.stdout", ".versions.7", "ümlaut", "a b",
+    ["../../etc/passwd", "..", ".", "a..b", "/etc", "a/b", "a\\b", "execution_5.stdout", "sensor_5.stdout", ".versions.7", "ümlaut", "a b",
      "~root", "-rf", "a." + "b" * 101, "_named_by_id.9"],
 )  # fmt: skip
 def test_logical_path_of_any_other_ref_is_named_by_id(ref):
