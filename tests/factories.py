@@ -2,8 +2,11 @@
 
 import itertools
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
+import yaml
+from django.conf import settings
 from django.utils import timezone
 
 from apps.actions.models import Action
@@ -23,10 +26,43 @@ def make_identity(**fields: Any) -> Identity:
 
 
 def make_admin(**fields: Any) -> Identity:
+    """An identity with the built-in set core.admin."""
+    return make_holder(ADMIN_SET_REF, **fields)
+
+
+@cache
+def _built_in(ref: str) -> dict[str, Any]:
+    name = ref.removeprefix("core.")
+    document = yaml.safe_load((settings.CORE_PACK_DIR / "permission_sets" / f"{name}.yaml").read_text())
+    return {"label": document["label"], "grants": document["grants"]}
+
+
+def make_set(*grants: dict[str, Any], ref: str | None = None) -> PermissionSet:
+    """A permission set with these grants; a built-in one when it is named and no grants are."""
+    ref = ref or f"tests.set{next(_number)}"
+    defaults = _built_in(ref) if ref.startswith("core.") and not grants else {"label": ref, "grants": list(grants)}
+    permset, created = PermissionSet.objects.get_or_create(ref=ref, defaults=defaults)
+    if not created and not permset.grants:
+        permset.set(grants=defaults["grants"])
+    return permset
+
+
+def make_holder(*sets: str | dict[str, Any], **fields: Any) -> Identity:
+    """An identity that holds these permission sets: refs of built-in ones, or grants."""
     identity = make_identity(**fields)
-    permset, _created = PermissionSet.objects.get_or_create(ref=ADMIN_SET_REF, defaults={"label": "Administrator"})
-    PermissionAssignment.objects.create(identity=identity, permset=permset)
+    refs = [each for each in sets if isinstance(each, str)]
+    grants = [each for each in sets if not isinstance(each, str)]
+    held = [make_set(ref=ref) for ref in refs] + ([make_set(*grants)] if grants else [])
+    for permset in held:
+        PermissionAssignment.objects.create(identity=identity, permset=permset)
     return identity
+
+
+def grant(*names: str, **constraints: Any) -> dict[str, Any]:
+    """A grant of ``resource:action``s, all of one resource, under these constraints."""
+    resource = names[0].partition(":")[0]
+    given: dict[str, Any] = {"resource": resource, "actions": [name.partition(":")[2] for name in names]}
+    return {**given, "constraints": constraints} if constraints else given
 
 
 def make_pack(**fields: Any) -> Pack:

@@ -5,7 +5,9 @@ class ActionsConfig(AppConfig):
     name = "apps.actions"
 
     def ready(self) -> None:
-        from apps.actions.loader import ActionLoader  # models are not loaded before ready
+        from apps.actions import visibility  # models are not loaded before ready
+        from apps.actions.loader import ActionLoader
         from apps.packs.registry import register_loader
 
         register_loader(ActionLoader())
+        visibility.describe()

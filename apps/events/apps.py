@@ -7,7 +7,14 @@ class EventsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.core import schemas
-        from apps.events import execution_news, notices, receivers, signals, triggers  # models are ready only now
+        from apps.events import (  # models are ready now
+            execution_news,
+            notices,
+            receivers,
+            signals,
+            triggers,
+            visibility,
+        )
         from apps.events.loaders import SensorLoader, TriggerLoader
         from apps.events.models import Sensor, SensorProcess, Trigger
         from apps.events.schedules.formats import FORMATS
@@ -30,5 +37,6 @@ class EventsConfig(AppConfig):
         named_triggers.register(triggers.triggers_by_ref)
         register_loader(TriggerLoader())
         register_loader(SensorLoader())
+        visibility.describe()
         for name, holds, words in FORMATS:
             schemas.register_format(name, holds, words)

@@ -1,13 +1,15 @@
 """
-Who may see triggers, sensors and events (auth.md section 5): whoever holds the read grant sees all of them.
+Who may see triggers, sensors and events (auth.md section 5).
 
 A sensor's token reads triggers and its own sensor, whatever the grants say (auth.md 2.7).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apps.core.errors import Forbidden
-from apps.events.models import Event, Sensor, Trigger
+from apps.events.models import Event, EventQuerySet, Sensor, Trigger
+from apps.identity.grants import Columns, Facts, any_of, condition, facts, narrowed
+from apps.identity.grants.explaining import register_exception
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -17,11 +19,18 @@ if TYPE_CHECKING:
 # What a route that sensors may read admits.
 WITH_SENSORS = frozenset({"access", "execution", "sensor"})
 
+COLUMNS = Columns(refs="ref", pack_refs="pack_ref")
+EVENT_COLUMNS = Columns()
+# An event is read with its trigger.
+TRIGGER_COLUMNS_OF_EVENTS = Columns(ids="trigger", refs="trigger_ref", pack_refs="trigger__pack_ref")
+
 
 def visible_triggers(caller: "Caller") -> "QuerySet[Trigger]":
     """Return the triggers that the caller may see, by ref."""
     triggers = Trigger.objects.order_by("ref")
-    return triggers if caller.token_type == "sensor" or caller.allows("triggers:read") else triggers.none()
+    if caller.token_type == "sensor":
+        return triggers
+    return narrowed(triggers, condition(caller, "triggers:read", COLUMNS))
 
 
 def visible_sensors(caller: "Caller") -> "QuerySet[Sensor]":
@@ -29,7 +38,7 @@ def visible_sensors(caller: "Caller") -> "QuerySet[Sensor]":
     sensors = Sensor.objects.order_by("ref")
     if caller.token_type == "sensor":
         return sensors.filter(ref=caller.login)
-    return sensors if caller.allows("triggers:read") else sensors.none()
+    return narrowed(sensors, condition(caller, "triggers:read", COLUMNS))
 
 
 def require_own(caller: "Caller", sensor_ref: str) -> None:
@@ -38,7 +47,34 @@ def require_own(caller: "Caller", sensor_ref: str) -> None:
         raise Forbidden("A sensor can read only its own sensor")
 
 
-def visible_events(caller: "Caller") -> "QuerySet[Event]":
+def visible_events(caller: "Caller") -> EventQuerySet:
     """Return the events that the caller may read: with a grant for events, or for their triggers."""
-    may_read = caller.allows("events:read") or caller.allows("triggers:read")
-    return Event.objects.all() if may_read else Event.objects.none()
+    visible = any_of(
+        condition(caller, "events:read", EVENT_COLUMNS),
+        condition(caller, "triggers:read", TRIGGER_COLUMNS_OF_EVENTS),
+    )
+    return narrowed(Event.objects.all(), visible)
+
+
+def trigger_facts_of(event: Event) -> Facts:
+    """Return the facts of an event's trigger, as far as they outlive it."""
+    pack_ref = event.trigger.pack_ref if event.trigger is not None else None
+    return Facts(id=event.trigger_id, ref=event.trigger_ref, pack_ref=pack_ref)
+
+
+def may_read_event(caller: "Caller", event: Event) -> bool:
+    """Return True when the caller may read this event."""
+    return caller.allows("events:read", event) or caller.allows("triggers:read", trigger_facts_of(event))
+
+
+def _readable_by_trigger(caller: "Caller", action: str, event: Any) -> str | None:
+    by_trigger = action == "read" and caller.allows("triggers:read", trigger_facts_of(event))
+    return f"Events are read by whoever may read their trigger, {event.trigger_ref}" if by_trigger else None
+
+
+def describe() -> None:
+    """Tell the checks of grants what they look at; call once the apps are ready."""
+    facts.register(Trigger, lambda row: Facts(id=row.pk, ref=row.ref, pack_ref=row.pack_ref), resource="triggers")
+    facts.register(Sensor, lambda row: Facts(id=row.pk, ref=row.ref, pack_ref=row.pack_ref), resource="triggers")
+    facts.register(Event, lambda row: Facts(id=row.pk), resource="events", lookup="pk")
+    register_exception("events", _readable_by_trigger)

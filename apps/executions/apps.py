@@ -32,5 +32,6 @@ class ExecutionsConfig(AppConfig):
         signals.environment_built.connect(receivers.on_environment_built, dispatch_uid="executions.built")
         signals.lease_renewed.connect(receivers.on_lease_renewed, dispatch_uid="executions.renewed")
         execution_standing.register(visibility.standing_of)
+        visibility.describe()
         load.register_load_counter(worker_load.count_by_worker)
         post_migrate.connect(forget_rows, sender=self, dispatch_uid="executions.forget_rows")

@@ -283,7 +283,6 @@ class MeView(AttuneView):
 
     def current_user(self) -> dict[str, Any]:
         identity = self.caller.identity
-        sets = grants.sets_of(self.caller)
         is_local = identity.auth_provider == "local"
         return {
             "id": identity.pk,
@@ -292,7 +291,7 @@ class MeView(AttuneView):
             "auth_provider": identity.auth_provider,
             "is_local": is_local,
             "can_change_password": is_local and identity.password_hash is not None,
-            "effective_permissions": grants.effective_permissions(sets),
+            "effective_permissions": grants.effective_permissions(self.caller.grants),
             "assigned_permission_set_refs": [held.ref for held in grants.assigned_sets(identity)],
         }
 

@@ -18,7 +18,7 @@ from apps.identity import tokens
 from apps.identity.callers import Caller
 from apps.identity.errors import IdentityFrozen
 from apps.identity.executions import execution_standing
-from apps.identity.models import ADMIN_SET_REF, Identity
+from apps.identity.models import Identity
 from apps.identity.tokens import Claims
 
 ACCESS_COOKIE = "attune_access_token"
@@ -29,12 +29,7 @@ INVALID = "Invalid authentication token"
 EXPIRED = "Authentication token expired"
 
 # Every request asks this: as plain SQL it costs a quarter of what composing the same query does.
-_IDENTITY = """
-SELECT who.*, EXISTS (
-    SELECT 1 FROM permission_assignment held JOIN permission_set ON permission_set.id = held.permset
-    WHERE held.identity = who.id AND permission_set.ref = %s
-) AS holds_admin FROM identity who WHERE who.id = %s
-"""
+_IDENTITY = "SELECT * FROM identity WHERE id = %s"
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -120,8 +115,8 @@ def caller_of(claims: Claims) -> Caller:
 
 
 def identity_of(claims: Claims) -> Identity:
-    """Return the identity with ``holds_admin``, in one query. Raises Unauthorized when it is gone."""
-    for identity in Identity.objects.raw(_IDENTITY, [ADMIN_SET_REF, claims.subject]):
+    """Return the identity of a token. Raises Unauthorized when it is gone."""
+    for identity in Identity.objects.raw(_IDENTITY, [claims.subject]):
         return identity
     raise Unauthorized("Identity not found")
 
@@ -150,6 +145,8 @@ def _execution_caller(claims: Claims) -> Caller:
         execution_id=execution_id,
         action_ref=action_ref if isinstance(action_ref, str) else None,
         permission_set_refs=_texts(claims.metadata.get("permission_set_refs")),
+        standard_access_action_refs=_texts(claims.metadata.get("standard_access_action_refs")),
+        standard_access_pack_refs=_texts(claims.metadata.get("standard_access_pack_refs")),
         epoch=epoch,
     )
 

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from apps.core.errors import Forbidden
 from apps.identity import grants
+from apps.identity.grants import Grants, held
 from apps.identity.models import Identity
 
 
@@ -26,6 +27,8 @@ class Caller:
     execution_id: int | None = None
     action_ref: str | None = None
     permission_set_refs: tuple[str, ...] = ()
+    standard_access_action_refs: tuple[str, ...] = ()
+    standard_access_pack_refs: tuple[str, ...] = ()
     epoch: int | None = None
     # Sensor tokens: the triggers they may post for; worker tokens: the worker.
     trigger_types: tuple[str, ...] = ()
@@ -53,13 +56,17 @@ class Caller:
         return f"{self.token_type}:{own}"
 
     @cached_property
-    def is_admin(self) -> bool:
-        """Whether ``core.admin`` is among what the caller holds; asks the database once."""
-        return grants.holds_admin(self.token_type, self.holder, self.permission_set_refs)
+    def grants(self) -> Grants:
+        """What it was granted; asks the database once. Raises Forbidden when its token names a set nobody knows."""
+        return held.load(self)
 
     def allows(self, grant: str, row: object = None) -> bool:
-        """Whether the caller may do ``resource:action`` (on the row)."""
+        """Whether the caller may do ``resource:action`` on the row; without one: on some object at all."""
         return grants.allows(self, grant, row)
+
+    def covers(self, grant: str) -> bool:
+        """Whether the caller may do ``resource:action`` whatever the object is like."""
+        return grants.covers(self, grant)
 
     def require(self, grant: str, row: object = None) -> None:
         """Raise Forbidden unless ``allows``."""

@@ -21,7 +21,7 @@ class RulesConfig(AppConfig):
         from apps.events.signals import event_stored
         from apps.executions.signals import execution_finished
         from apps.packs.registry import register_loader
-        from apps.rules import changes_below, receivers
+        from apps.rules import changes_below, receivers, visibility
         from apps.rules.loader import RuleLoader
         from apps.rules.lookup import RuleLookup
         from apps.rules.models import Rule
@@ -34,3 +34,4 @@ class RulesConfig(AppConfig):
         changes_below.connect()
         rule_port.register(RuleLookup())
         register_loader(RuleLoader())
+        visibility.describe()

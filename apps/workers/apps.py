@@ -6,7 +6,8 @@ class WorkersConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.packs.registry import register_loader  # models are not loaded before ready
-        from apps.workers import receivers  # noqa: F401  # connects itself
+        from apps.workers import receivers, visibility  # noqa: F401  # receivers connect themselves
         from apps.workers.loaders import RuntimeLoader
 
         register_loader(RuntimeLoader())
+        visibility.describe()

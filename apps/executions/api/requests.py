@@ -1,19 +1,19 @@
 """From the body of a request to what the engine is asked (api.md 13.1, 13.9)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from apps.actions import placement
 from apps.actions.cached import current_action_of_ref
 from apps.actions.models import Action
-from apps.core.errors import BadRequest, Detail, Forbidden, NotFound, UnprocessableEntity, ValidationFailed
+from apps.core.errors import BadRequest, Detail, NotFound, UnprocessableEntity, ValidationFailed
 from apps.executions.api.bodies import refuse_markers, start_time
 from apps.executions.errors import ExecutionNotFound
 from apps.executions.models import Execution
 from apps.executions.parameters import special_of
 from apps.executions.services import UNSET, ExecutionRequest, RetryChanges
 from apps.identity.callers import Caller
-from apps.identity.grants import STANDARD, existing_sets
+from apps.identity.grants import require_delegation
 from apps.identity.models import Identity
 from apps.workers.environment_names import check_env_vars
 
@@ -22,8 +22,7 @@ class ActionNotFound(NotFound):
     """Action not found"""
 
 
-class BeyondOwnAccess(Forbidden):
-    """Cannot execute action with permission sets beyond current access"""
+BEYOND_OWN_ACCESS = "Cannot execute action with permission sets beyond current access"
 
 
 class NotAWorkflow(UnprocessableEntity):
@@ -41,7 +40,8 @@ def execution_request(caller: Caller, body: dict[str, Any], *, idempotency_key: 
         raise ActionNotFound(f"Action '{body['action_ref']}' not found")
     caller.require("actions:execute", action)
     set_refs = body.get("permission_set_refs")
-    check_delegation(caller, action.default_execution_permission_set_refs if set_refs is None else set_refs)
+    carried = action.default_execution_permission_set_refs if set_refs is None else set_refs
+    require_delegation(caller, carried, BEYOND_OWN_ACCESS)
     check_placement(body)
     limit = body.get("artifact_retention_limit")
     if limit is not None and limit <= 0:
@@ -76,7 +76,7 @@ def retry_changes(caller: Caller, old: Execution, body: dict[str, Any]) -> Retry
     if body["mode"] == "failed":
         raise NotAWorkflow
     set_refs = body.get("permission_set_refs")
-    check_delegation(caller, old.permission_set_refs if set_refs is None else set_refs)
+    require_delegation(caller, old.permission_set_refs if set_refs is None else set_refs, BEYOND_OWN_ACCESS)
     check_placement(body)
     refuse_markers(body.get("parameters"))
     check_environment(body.get("env_vars"), body.get("parameters"), old.action)
@@ -98,12 +98,6 @@ _KEPT_UNLESS_GIVEN = (
     "priority",
     "timeout_seconds",
 )
-
-
-def check_delegation(caller: Caller, set_refs: Sequence[str]) -> None:
-    """Raise Forbidden for sets that do not exist, and for rights that the caller does not hold."""
-    if existing_sets(set_refs) - {STANDARD} and not caller.is_admin:
-        raise BeyondOwnAccess
 
 
 def check_placement(body: Mapping[str, Any]) -> None:

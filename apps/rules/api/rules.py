@@ -14,8 +14,7 @@ from apps.core.api.grants import filtered
 from apps.core.api.views import AttuneViewSet, DestroyMixin, ListMixin, RetrieveMixin
 from apps.core.errors import Forbidden, NotFound
 from apps.events.visibility import WITH_SENSORS, visible_triggers
-from apps.identity.callers import Caller
-from apps.identity.grants import existing_sets
+from apps.identity.grants import require_delegation
 from apps.packs.visibility import visible_to as visible_packs
 from apps.rules import services
 from apps.rules.api.serializers import (
@@ -30,14 +29,7 @@ from apps.rules.models import Rule
 from apps.rules.visibility import visible_rules
 
 
-class BeyondOwnAccess(Forbidden):
-    """Cannot save a rule with permission sets beyond current access"""
-
-
-def check_delegation(caller: Caller, set_refs: list[str] | None) -> None:
-    """Raise Forbidden for sets that do not exist, and for rights that the caller does not hold."""
-    if existing_sets(set_refs or ()) and not caller.is_admin:
-        raise BeyondOwnAccess
+BEYOND_OWN_ACCESS = "Cannot save a rule with permission sets beyond current access"
 
 
 class RuleViewSet(ListMixin, RetrieveMixin, DestroyMixin, AttuneViewSet[Rule]):
@@ -85,7 +77,7 @@ class RuleViewSet(ListMixin, RetrieveMixin, DestroyMixin, AttuneViewSet[Rule]):
         """Create a rule."""
         data = self.validated(RuleCreateBody)
         services.refuse_taken(data["ref"])
-        check_delegation(self.caller, data.get("permission_set_refs"))
+        require_delegation(self.caller, data.get("permission_set_refs"), BEYOND_OWN_ACCESS)
         rule = services.create_rule(**data, owner=self.caller.identity)
         return _warned(envelopes.created(self.shown(rule), "Rule created successfully"), rule)
 
@@ -94,8 +86,8 @@ class RuleViewSet(ListMixin, RetrieveMixin, DestroyMixin, AttuneViewSet[Rule]):
         """Change a rule; naming its action or trigger links it again."""
         rule = self.get_object()
         data = self.validated(RuleUpdateBody, partial=True)
-        if data.get("permission_set_refs") != rule.permission_set_refs:
-            check_delegation(self.caller, data.get("permission_set_refs"))
+        if "permission_set_refs" in data and data["permission_set_refs"] != rule.permission_set_refs:
+            require_delegation(self.caller, data.get("permission_set_refs"), BEYOND_OWN_ACCESS)
         rule = services.update_rule(rule.pk, data)
         return _warned(envelopes.single(self.shown(rule), "Rule updated successfully"), rule)
 
