@@ -36,7 +36,7 @@ class TimerClock:
         self._stopping.set()
         timers.bell.ring()
         if self._listener is not None:
-            self._listener.ask_to_stop()
+            self._listener.stop()
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 

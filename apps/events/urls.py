@@ -7,6 +7,7 @@ from apps.events.api.events import EventViewSet
 from apps.events.api.sensor_work import SensorWorkViewSet
 from apps.events.api.sensors import PackSensorsViewSet, SensorViewSet
 from apps.events.api.triggers import PackTriggersViewSet, TriggerViewSet
+from apps.events.api.upcoming import TriggerUpcomingView
 from apps.events.api.webhooks import RawWebhookReceiver, TriggerWebhookViewSet, WebhookReceiver
 
 router = Router()
@@ -19,6 +20,7 @@ _WEBHOOK = "api/v1/triggers/<str:ref>/webhooks"
 
 urlpatterns = [
     *router.urls,
+    path("api/v1/triggers/<str:ref>/upcoming", TriggerUpcomingView.as_view()),
     path("api/v1/packs/<str:ref>/triggers", PackTriggersViewSet.as_view({"get": "list"})),
     path("api/v1/packs/<str:ref>/sensors", PackSensorsViewSet.as_view({"get": "list"})),
     path(f"{_SENSOR}/logs", SensorWorkViewSet.as_view({"get": "logs"})),

@@ -7,6 +7,7 @@ from apps.executions.api.executions import ExecutionViewSet
 from apps.rules.api.decisions import DecisionViewSet
 from apps.rules.api.enforcements import EnforcementViewSet
 from apps.rules.api.rules import RulesOfViewSet, RuleViewSet
+from apps.rules.api.timers import RuleTimerView, RuleUpcomingView
 from apps.rules.api.trying import TryingViewSet
 
 router = Router()
@@ -18,6 +19,8 @@ _routes = [
     path("rules/<str:ref>/test", TryingViewSet.as_view({"post": "test"})),
     path("rules/<str:ref>/backtest", TryingViewSet.as_view({"post": "backtest"})),
     path("rules/<str:ref>/decisions", DecisionViewSet.as_view({"get": "of_rule"})),
+    path("rules/<str:ref>/upcoming", RuleUpcomingView.as_view()),
+    path("rules/<str:ref>/timer", RuleTimerView.as_view()),
     path("events/<str:pk>/decisions", DecisionViewSet.as_view({"get": "of_event"})),
     path("packs/<str:ref>/rules", RulesOfViewSet.as_view({"get": "of_pack"})),
     path("actions/<str:ref>/rules", RulesOfViewSet.as_view({"get": "of_action"})),

@@ -30,6 +30,7 @@ class Decision:
     next_fire_at: datetime | None  # None: nothing is left to fire, ever
     dropped: int = 0  # missed due times that get no event
     last_missed_at: datetime | None = None  # the newest that was missed
+    skipped_at: datetime | None = None  # the same, when it gets no event, now or later
 
 
 def decide(plan: Plan, *, anchor: datetime, next_fire_at: datetime, now: datetime, at_most: int) -> Decision:
@@ -50,6 +51,7 @@ def decide(plan: Plan, *, anchor: datetime, next_fire_at: datetime, now: datetim
         next_fire_at=left[0].due_at if left else plan.next_after(newest[-1], anchor),
         dropped=number - len(made_up),
         last_missed_at=missed[-1] if missed else None,
+        skipped_at=missed[-1] if missed and not made_up else None,
     )
 
 

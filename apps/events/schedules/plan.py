@@ -72,6 +72,13 @@ class Plan:
     fire_at: datetime | None = None
     zoned: ZonedTimes | None = None
 
+    def first_after(self, start: datetime) -> datetime | None:
+        """Return when it fires first if it is started now, None when never; a cron expression must match some time."""
+        found = self.next_after(start, start)
+        if found is None and self.kind == "cron" and self.end_at is None:
+            raise InvalidSchedule("expression", "has no time within 5 years")
+        return found
+
     def next_after(self, moment: datetime, anchor: datetime) -> datetime | None:
         """Return the first time later than a moment at which it fires, None when there is none within 5 years."""
         for due in self.dues_after(moment, anchor):

@@ -11,7 +11,7 @@ from apps.events.alerts import Alert, raise_alert
 from apps.events.models import Timer, TimerState
 from apps.events.rule_port import RuleUse
 from apps.events.schedules.errors import InvalidSchedule
-from apps.events.schedules.plan import Plan, read
+from apps.events.schedules.plan import read
 from apps.events.timers.bell import ring_on_commit
 from apps.events.timers.kinds import KIND_OF_TRIGGER
 
@@ -91,22 +91,13 @@ def _settings(use: RuleUse, kind: str) -> dict[str, Any]:
 
 def _started(settings: dict[str, Any], use: RuleUse, kind: str) -> dict[str, Any]:
     """Return what starting it makes of the timer."""
-    now = settings["anchored_at"]
     try:
-        plan = read(kind, use.trigger_params)
-        next_fire_at = _first_due(plan, now)
+        next_fire_at = read(kind, use.trigger_params).first_after(settings["anchored_at"])
     except InvalidSchedule as error:
         return {"state": TimerState.INVALID, "error": str(error)}
     if next_fire_at is None:
         return {"state": TimerState.FINISHED}
     return {"state": TimerState.ACTIVE, "next_fire_at": next_fire_at}
-
-
-def _first_due(plan: Plan, now: datetime) -> datetime | None:
-    found = plan.next_after(now, now)
-    if found is None and plan.kind == "cron" and plan.end_at is None:
-        raise InvalidSchedule("expression", "has no time within 5 years")
-    return found
 
 
 def _report(use: RuleUse, error: str, started_at: datetime) -> None:

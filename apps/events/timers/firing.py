@@ -181,13 +181,11 @@ def _record(timer: Timer, due_at: datetime, fired_at: datetime, event: int | Non
 
 
 def _record_skipped(timer: Timer, decision: Decision, now: datetime) -> None:
-    """Keep the newest due time that was missed and gets no event: one row, however many there were."""
-    missed_at = decision.last_missed_at
-    if missed_at is None or not decision.dropped or any(firing.due_at == missed_at for firing in decision.firings):
+    """Keep the newest due time that was missed for good: one row, however many there were."""
+    skipped_at = decision.skipped_at
+    if skipped_at is None or TimerFire.objects.filter(rule=timer.rule, due_at=skipped_at).exists():
         return
-    if decision.next_fire_at == missed_at or TimerFire.objects.filter(rule=timer.rule, due_at=missed_at).exists():
-        return
-    _record(timer, missed_at, now, None)
+    _record(timer, skipped_at, now, None)
 
 
 def _advance(timer: Timer, decision: Decision, firings: list[Firing], now: datetime) -> None:

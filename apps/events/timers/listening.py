@@ -12,7 +12,8 @@ from apps.events.timers.bell import CHANNEL, bell
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 5.0
-_LOOK_SECONDS = 5.0  # how long it may take to hear that it is to stop
+_PATIENCE_SECONDS = 5.0  # while it is still connecting
+_LOOK_SECONDS = 0.5  # how long it may take to hear that it is to stop
 
 
 class Listener:
@@ -25,8 +26,10 @@ class Listener:
     def start(self) -> None:
         self._thread.start()
 
-    def ask_to_stop(self) -> None:
+    def stop(self) -> None:
+        """End it, and its connection."""
         self._stopping.set()
+        self._thread.join(_PATIENCE_SECONDS)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
