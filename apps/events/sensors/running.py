@@ -42,6 +42,8 @@ class HasOutput:
 class HasEnded:
     """
     Nothing of the process is left. ``error``: why it could not be started; ``passing``: for no fault of the sensor's.
+
+    ``lost``: it was ended because the worker's lease was.
     """
 
     sensor_id: int
@@ -52,6 +54,7 @@ class HasEnded:
     stderr: str = ""
     error: str = ""
     passing: bool = False
+    lost: bool = False
 
 
 Report = HasStarted | HasOutput | HasEnded
@@ -148,7 +151,9 @@ class SensorRun:
             signal=-code if code < 0 else None,
             seconds=ended.seconds,
             stderr=self.stderr(),
+            lost=ended.reason == "lost",
         )
 
     def _not_started(self, error: str, *, passing: bool = False) -> HasEnded:
-        return HasEnded(sensor_id=self._sensor_id, number=self.number, error=error, passing=passing)
+        lost = self._control.reason == "lost"
+        return HasEnded(sensor_id=self._sensor_id, number=self.number, error=error, passing=passing, lost=lost)

@@ -381,6 +381,9 @@ class Supervisor:
         was_asked = held.run is not None and held.run.asked_at is not None
         held.run, held.pid, held.running_since, held.restart_at = None, None, None, None
         held.unlogged = True
+        if report.lost:
+            logger.warning("Sensor %s was ended with the lease of this worker", held.ref)
+            return  # with the next lease everything begins anew
         fields: dict[str, Any] = {
             "pid": None,
             "last_exit_code": report.exit_code,
