@@ -56,7 +56,7 @@ def _holding(decisions: list[tuple[str, str]]) -> list[dict[str, Any]]:
             "rule_ref": rule,
             "outcome": outcome,
             "count": count,
-            "url": markup.list_of("rules_ruledecision", rule_ref=rule, outcome__exact=outcome),
+            "url": markup.list_of("rules_ruledecision", rule_ref=rule, outcome=outcome),
         }
         for (rule, outcome), count in counts.most_common(SHOWN)
     ]

@@ -252,12 +252,14 @@ class ConsoleAdmin(ModelAdmin):
         hidden: dict[str, Any] | None = None,
         then: Callable[[Any], str] | None = None,
         with_reason: bool = True,
+        done: str = "",
     ) -> HttpResponse:
         """
         Ask before ``verb(row, reason)`` is called for each row, then do it and go back.
 
         ``hidden`` are the fields by which Django finds a list's action again when the answer comes; ``then`` names the
         page to go to from what the verb returned. Without a reason only the question is asked.
+        ``done``: the end of the sentence "<row> ..." that is said afterwards.
         """
         form = (ConfirmForm if with_reason else forms.Form)(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
@@ -265,7 +267,7 @@ class ConsoleAdmin(ModelAdmin):
                 self.attempt(
                     request,
                     partial(verb, row, form.cleaned_data.get("reason", "")),
-                    f"{button}: {row}" if len(rows) > 1 else f"{title}: done",
+                    f"{row} {done}" if done else f"{button}: {row}" if len(rows) > 1 else f"{title}: done",
                 )
                 for row in rows
             ]

@@ -94,7 +94,7 @@ class RowsWithVerbs(ConsoleAdmin):
             return HttpResponseRedirect(back)
         return self.confirm(
             request, [row], title=f"{verb.label}: {row}", sentence=verb.asks or f"{verb.label}?", button=verb.label,
-            danger=verb.danger, back=back, verb=lambda row, _reason: verb.call(row, request), with_reason=False,
+            danger=verb.danger, back=back, verb=lambda row, _reason: verb.call(row, request), with_reason=False, done=verb.done,
             then=lambda _answer: self.after_verb(name, pk),
         )  # fmt: skip
 
@@ -124,7 +124,7 @@ class RowsWithVerbs(ConsoleAdmin):
         title = f"{verb.label}: {len(chosen)} {self.opts.verbose_name if len(chosen) == 1 else self.opts.verbose_name_plural}"
         return self.confirm_selected(
             request, chosen, f"{name}_selected", title=title, sentence=verb.asks, button=verb.label,
-            danger=verb.danger, verb=lambda row, _reason: verb.call(row, request), with_reason=False,
+            danger=verb.danger, verb=lambda row, _reason: verb.call(row, request), with_reason=False, done=verb.done,
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from apps.events.models import Timer, TimerFire
 class TimerAdmin(MachineRows):
     list_display = (
         "of_rule", "schedule", as_badge("state"), as_time("next_fire_at", "next due"), as_time("last_fired_at", "last fired"),
-        "execution_count", "missed", "error",
+        "fired", "missed", "short_error", "details",
     )  # fmt: skip
     list_display_links = None
     list_filter = ("state", "kind", linked_filter("rule", "rule"))
@@ -45,6 +45,18 @@ class TimerAdmin(MachineRows):
             return markup.EMPTY
         title = f"the last {markup.relative(timer.last_missed_at)}" if timer.last_missed_at else ""
         return markup.badge(str(timer.missed_count), tone="warn", title=title)
+
+    @admin.display(description="fired")
+    def fired(self, timer: Timer) -> int:
+        return timer.execution_count
+
+    @admin.display(description="error")
+    def short_error(self, timer: Timer) -> SafeString:
+        return markup.cut(timer.error, 60)
+
+    @admin.display(description="")
+    def details(self, timer: Timer) -> SafeString:
+        return markup.link(markup.page_of("events_timer", timer.pk), "Details")
 
     @admin.display(description="due times")
     def due_times(self, timer: Timer) -> SafeString:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from apps.core import markup
@@ -17,7 +19,7 @@ from apps.events.models import Event, Trigger, WebhookEventLog
 from apps.events.rule_port import rule_port
 from apps.events.webhooks import editing, services, traces
 
-SHOWN_EVENTS = 15
+SHOWN_EVENTS = 10
 SHOWN_REQUESTS = 8
 
 VERBS = {
@@ -106,6 +108,18 @@ class TriggerAdmin(RowsWithVerbs, MachineRows):
 
     # --- The page -----------------------------------------------------------------------------------------------
 
+    def get_urls(self) -> list[URLPattern]:
+        reveal = path(
+            "<int:pk>/webhook-url/", self.admin_site.admin_view(self.url_view), name=self._name("webhook_url")
+        )
+        return [reveal, *super().get_urls()]
+
+    def url_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """How to send to the webhook; fetched when somebody asks to see it, so that no page shows a key by itself."""
+        trigger = self.find(pk)
+        url = services.url_of(trigger) if trigger is not None else None
+        return HttpResponse(markup.code_block(_example(url) if url is not None else "The webhook is off."))
+
     def find(self, pk: int) -> Trigger | None:
         return Trigger.objects.select_related("pack", "sensor").filter(pk=pk).first()
 
@@ -153,12 +167,9 @@ def _latest_events(trigger: Trigger) -> list[dict[str, Any]]:
 def _webhook(trigger: Trigger) -> dict[str, Any]:
     requests = WebhookEventLog.objects.filter(trigger=trigger).order_by("-created", "-id")
     latest = list(requests.defer("headers")[:SHOWN_REQUESTS])
-    url = services.url_of(trigger)
     return {
         "on": trigger.webhook_enabled,
         "short_key": traces.shortened(trigger.webhook_key or ""),
-        "url": url,
-        "example": _example(url) if url is not None else "",
         "config": markup.json_block(editing.shown(trigger.webhook_config)),
         "requests": latest,
         "all_requests": markup.list_of("events_webhookeventlog", trigger=trigger.pk),

@@ -128,8 +128,10 @@ def _facts(execution: Execution) -> list[tuple[str, SafeString | str]]:
         ("Asked for by", True, markup.row_link("identity_identity", execution.executor_id, execution.executor)),
         ("Cancelled by", execution.cancelled_by_id,
             markup.row_link("identity_identity", execution.cancelled_by_id, execution.cancelled_by)),
-        ("Rule", execution.rule_ref, execution.rule_ref),
-        ("Trigger", execution.trigger_ref, execution.trigger_ref),
+        ("Rule", execution.rule_ref, _by_ref("rules_rule", execution.rule_ref)),
+        ("Trigger", execution.trigger_ref, _by_ref("events_trigger", execution.trigger_ref)),
+        ("Enforcement", execution.enforcement,
+            markup.row_link("rules_enforcement", execution.enforcement, f"#{execution.enforcement}")),
         ("Parent", execution.parent_id, markup.row_link(MODEL, execution.parent_id, f"#{execution.parent_id}")),
         ("Root", execution.root, markup.row_link(MODEL, execution.root, f"#{execution.root}")),
         ("Created", True, markup.when(execution.created)),
@@ -153,6 +155,11 @@ def _facts(execution: Execution) -> list[tuple[str, SafeString | str]]:
             title=str(execution.correlation_id))),
     ]  # fmt: skip
     return [(label, value) for label, shown, value in rows if shown]
+
+
+def _by_ref(model: str, ref: str | None) -> SafeString:
+    """Return a link to the rows of a higher app that have this ref; known here by name only."""
+    return markup.link(markup.page_named(f"admin:{model}_changelist", q=ref or ""), ref)
 
 
 def _measures(execution: Execution) -> list[tuple[str, str]]:

@@ -94,15 +94,18 @@ def executions_of(enforcements: Iterable[int]) -> dict[int, list[Execution]]:
 def execution_marks(executions: Iterable[Execution]) -> SafeString:
     """Return links to executions, each with its status."""
     return markup.lines(
-        markup.link(markup.page_of("executions_execution", execution.pk), f"#{execution.pk}")
-        + " "
-        + markup.badge(execution.status)
+        markup.joined(
+            (
+                markup.link(markup.page_of("executions_execution", execution.pk), f"#{execution.pk}"),
+                markup.badge(execution.status),
+            )
+        )
         for execution in executions
     )
 
 
 def _error(error: str | None, reason: str | None) -> str:
-    return "" if error is None or error == reason else error
+    return "" if error is None or error in (reason or "") else error
 
 
 def _steps(criteria: Any) -> list[Step]:
@@ -115,19 +118,21 @@ def _step(step: Mapping[str, Any]) -> Step:
     found: list[tuple[str, str]] = []
     match step.get("kind"):
         case "field":
-            value = f" {short(step['value'])}" if step.get("operator") not in ("exists", "not_exists") else ""
-            criterion = f"{step.get('field')} {step.get('operator')}{value}"
-            if step.get("error") is None:
+            compares = step.get("operator") not in ("exists", "not_exists")
+            criterion = f"{step.get('field')} {step.get('operator')}" + (
+                f" {short(step.get('value'))}" if compares else ""
+            )
+            if compares and step.get("error") is None:
                 found = [(str(step.get("field")), short(step.get("actual")))]
         case "expression":
             criterion = str(step.get("expression"))
             found = [
                 (str(read.get("path")), short(read.get("value")))
                 for read in step.get("operands") or ()
-                if isinstance(read, Mapping)
+                if isinstance(read, Mapping) and step.get("error") is None
             ]
         case _:
-            criterion = "no conditions: always"
+            criterion = "nothing to check: always"
     return Step(
         mark=MARKS[result], word=WORDS[result], criterion=criterion, found=found, error=str(step.get("error") or "")
     )

@@ -24,6 +24,7 @@ from apps.identity.sessions import person_of
 from apps.rules.admin.decided import shown_judgement
 from apps.rules.admin.event_page import event_page
 from apps.rules.admin.fields import JsonField
+from apps.rules.admin.trying import obstacle
 from apps.rules.drafts import draft_of_rule
 from apps.rules.models import Rule, RuleDecision
 from apps.rules.tester import stored_event, try_rule
@@ -169,7 +170,7 @@ class EventAdmin(RowsWithVerbs, MachineRows):
             return HttpResponseRedirect(self.address("change", new.pk))
         return self.page(
             request, "admin/rules/event/replay.html", f"Replay {event}",
-            event=event, form=form, back=self.address("change", pk),
+            original=event, event=event, form=form, back=self.address("change", pk),
         )  # fmt: skip
 
     def _replay(self, request: HttpRequest, event: Event, given: dict[str, Any]) -> Event | None:
@@ -190,7 +191,7 @@ class EventAdmin(RowsWithVerbs, MachineRows):
         chosen = list(rules.order_by("ref")[: TESTED_RULES + 1])
         return self.page(
             request, "admin/rules/event/test.html", f"Test {event}",
-            event=event, tested=[_tested(rule, event) for rule in chosen[:TESTED_RULES]],
+            original=event, event=event, tested=[_tested(rule, event) for rule in chosen[:TESTED_RULES]],
             more=len(chosen) > TESTED_RULES, back=self.address("change", pk),
         )  # fmt: skip
 
@@ -203,4 +204,5 @@ def _tested(rule: Rule, event: Event) -> dict[str, Any]:
         "shown": shown_judgement(judgement),
         "params": markup.json_block(judgement.shown_params),
         "matched": judgement.matched,
+        "obstacle": obstacle(rule),
     }

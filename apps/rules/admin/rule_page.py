@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.utils.safestring import SafeString
 
@@ -13,6 +14,7 @@ from apps.core.errors import UnprocessableEntity
 from apps.events.admin.links import event_link
 from apps.events.admin.timers import schedule_words
 from apps.events.models import Timer, TimerState
+from apps.events.schedules.daylight import Due
 from apps.events.schedules.errors import InvalidSchedule
 from apps.events.schedules.plan import read
 from apps.rules.admin.decided import enforcements_of, execution_marks, executions_of
@@ -59,8 +61,8 @@ def rule_page(rule: Rule) -> dict[str, Any]:
         "timer": _timer(timer),
         "decisions": _decisions(rule),
         "shares": _shares(rule),
-        "all_decisions": markup.list_of("rules_ruledecision", rule__exact=rule.pk),
-        "all_enforcements": markup.list_of("rules_enforcement", rule__exact=rule.pk),
+        "all_decisions": markup.list_of("rules_ruledecision", rule=rule.pk),
+        "all_enforcements": markup.list_of("rules_enforcement", rule=rule.pk),
         "facts": _facts(rule),
     }
 
@@ -143,7 +145,13 @@ def _firings(timer: Timer) -> list[dict[str, Any]]:
         found = list(islice(dues, SHOWN_FIRINGS))
     except InvalidSchedule:
         return []
-    return [{"at": markup.when(due.at), "note": (due.note or "").replace("_", " ")} for due in found]
+    return [{"at": markup.when(due.at), "note": _note(due, timer)} for due in found]
+
+
+def _note(due: Due, timer: Timer) -> str:
+    """Return what the clock of the timer's zone shows then, and what a change of the clock did to it."""
+    local = "" if timer.timezone == "UTC" else due.at.astimezone(ZoneInfo(timer.timezone)).strftime("%H:%M:%S there")
+    return ", ".join(part for part in (local, (due.note or "").replace("_", " ")) if part)
 
 
 def _decisions(rule: Rule) -> list[dict[str, Any]]:
@@ -172,7 +180,7 @@ def _shares(rule: Rule) -> list[dict[str, Any]]:
             "outcome": str(outcome),
             "count": counts[outcome],
             "percent": 100 * counts[outcome] / total,
-            "url": markup.list_of("rules_ruledecision", rule__exact=rule.pk, outcome__exact=str(outcome)),
+            "url": markup.list_of("rules_ruledecision", rule=rule.pk, outcome=str(outcome)),
         }
         for outcome in Outcome
         if counts[outcome]

@@ -151,7 +151,7 @@ class RuleAdmin(RowsWithVerbs):
             return HttpResponseRedirect(self.address("change", saved.pk))
         return self.page(
             request, "admin/rules/rule/form.html", title,
-            form=form, rule=form.rule, back=back, declared=self.address("declared", "trigger").removesuffix("trigger/"),
+            original=form.rule, form=form, rule=form.rule, back=back, declared=self.address("declared", "trigger").removesuffix("trigger/"),
             trigger_fields=_declared("trigger", str(form["trigger_ref"].value() or "")),
             action_fields=_declared("action", str(form["action_ref"].value() or "")),
         )  # fmt: skip
@@ -172,7 +172,7 @@ class RuleAdmin(RowsWithVerbs):
         tried = form.attempt() if form.is_valid() else None
         return self.page(
             request, "admin/rules/rule/test.html", f"Test {rule.ref}",
-            rule=rule, form=form, tried=tried, back=self.address("change", pk),
+            original=rule, rule=rule, form=form, tried=tried, back=self.address("change", pk),
             warnings=condition_warnings(form.cleaned_data["conditions"]) if form.is_valid() else (),
         )  # fmt: skip
 
@@ -184,7 +184,7 @@ class RuleAdmin(RowsWithVerbs):
         past = form.report() if form.is_valid() else None
         return self.page(
             request, "admin/rules/rule/backtest.html", f"Back-test {rule.ref}",
-            rule=rule, form=form, past=past, back=self.address("change", pk),
+            original=rule, rule=rule, form=form, past=past, back=self.address("change", pk),
             warnings=condition_warnings(form.cleaned_data["conditions"]) if form.is_valid() else (),
         )  # fmt: skip
 

@@ -74,10 +74,10 @@ class TestForm(DraftFields):
         draft, given = self.draft(), self.cleaned_data
         try:
             if given["payload"] is not JsonField.NOTHING:
-                return _tried(draft, imagined_event(draft, given["payload"], None), "this payload", None)
+                return _tried(self.rule, draft, imagined_event(draft, given["payload"], None), "this payload", None)
             if given["event"] is not None:
                 event = stored_event(draft, given["event"])
-                return _tried(draft, event, f"event #{event.id}", event.id)
+                return _tried(self.rule, draft, event, f"event #{event.id}", event.id)
         except AttuneError as error:
             self.add_error("event", error.message)
             return None
@@ -97,18 +97,24 @@ class Tried:
     obstacle: str
 
 
-def _tried(draft: Draft, event: Any, subject: str, event_id: int | None) -> Tried:
+def obstacle(rule: Rule) -> str:
+    """Return why nothing would happen as the rule stands, whatever its conditions say; empty when something would."""
+    if not rule.enabled:
+        return "the rule is disabled"
+    if rule.trigger is None or not rule.trigger.enabled:
+        return "its trigger is disabled" if rule.trigger is not None else "its trigger was deleted"
+    return "" if rule.action is not None else "its action was deleted"
+
+
+def _tried(rule: Rule, draft: Draft, event: Any, subject: str, event_id: int | None) -> Tried:
     judgement = try_rule(draft, event)
-    obstacle = "" if draft.rule_enabled else "the rule is disabled"
-    if not draft.trigger_enabled:
-        obstacle = "its trigger is disabled" if draft.trigger is not None else "its trigger was deleted"
     return Tried(
         subject=subject,
         link=markup.page_of("events_event", event_id),
         shown=shown_judgement(judgement),
         matched=judgement.matched,
         params=markup.json_block(judgement.shown_params),
-        obstacle=obstacle,
+        obstacle=obstacle(rule),
     )
 
 
