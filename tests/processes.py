@@ -199,6 +199,11 @@ class Processes:
     def scheduler(self, **environment: str) -> Process:
         return self._keep(Process([sys.executable, "manage.py", "scheduler"], {**self._shared(), **environment}))
 
+    def sensors(self, name: str, **environment: str) -> Process:
+        """``manage.py sensors`` on the tests' database."""
+        argv = [sys.executable, "manage.py", "sensors", "--name", name]
+        return self._keep(Process(argv, {**self._shared(), **environment}))
+
     def manage(self, *arguments: str, **environment: str) -> Process:
         return self._keep(Process([sys.executable, "manage.py", *arguments], {**self._shared(), **environment}))
 

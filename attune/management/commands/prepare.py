@@ -17,8 +17,8 @@ class Command(ConsoleCommand):
         Make the database ready: tables, the core pack, the administrator.
 
         `manage.py up` does the same at every start. Where the parts run alone (an ASGI server, `celery -A attune
-        worker`, `manage.py scheduler`) run it once before the first start and after each upgrade, on one host. It may
-        be run again at any time and changes nothing that is in order.
+        worker`, `manage.py scheduler`, `manage.py sensors`) run it once before the first start and after each upgrade,
+        on one host. It may be run again at any time and changes nothing that is in order.
 
         The first time it makes the administrator and shows the password, or takes ATTUNE_ADMIN_LOGIN and
         ATTUNE_ADMIN_PASSWORD."""

@@ -16,12 +16,12 @@ from attune import opening
 class Command(ConsoleCommand):
     help = dedent(
         """\
-        Start the whole product in this process: API and admin, a worker, the scheduler.
+        Start the whole product in this process: API and admin, a worker, the scheduler, the sensors.
 
         Without settings it keeps everything in var/: an SQLite database, the keys, logs and artifacts. Set
         DATABASE_URL=postgres://... and CELERY_BROKER_URL=redis://... to share the work with more machines; there
-        `celery -A attune worker` and `manage.py scheduler` are the parts alone. Every setting is an environment
-        variable: docs/configuration.md.
+        `celery -A attune worker`, `manage.py scheduler` and `manage.py sensors` are the parts alone. Every setting is
+        an environment variable: docs/configuration.md.
 
         Ctrl-C stops it: what runs has 3 seconds to finish; a second Ctrl-C skips the wait."""
     )

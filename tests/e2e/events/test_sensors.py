@@ -125,8 +125,7 @@ def started(worker: Process) -> Process:
 
 
 def sensors(processes: Processes, name: str) -> Process:
-    environment = {**Processes._shared(), **SENSORS}
-    return started(processes.manage("sensors", "--name", name, **environment))
+    return started(processes.sensors(name, **SENSORS))
 
 
 def holder(sensor: Sensor) -> str | None:
