@@ -4,11 +4,15 @@ Serializer fields of request bodies: exact about types, nothing trimmed, nothing
 DRF's own take "5" for 5, 5 for "5" and "yes" for true; use these wherever a client's JSON is read.
 """
 
+from datetime import datetime
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import SkipField, empty
 
+from apps.core.api import query
 from apps.core.api.query import MAX_ID
 
 
@@ -46,6 +50,22 @@ class Boolean(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
+
+
+@extend_schema_field(OpenApiTypes.DATETIME)
+class Moment(serializers.Field):
+    """A time as RFC 3339 text, or a day; UTC when it has no offset."""
+
+    default_error_messages = {"invalid": "Must be a time such as 2026-01-31T12:00:00Z."}
+
+    def to_internal_value(self, data: Any) -> datetime:
+        found = query.parse_moment(data) if isinstance(data, str) else None
+        if found is None:
+            self.fail("invalid")
+        return found
+
+    def to_representation(self, value: datetime) -> str:
+        return value.isoformat().replace("+00:00", "Z")
 
 
 class JSONObject(serializers.JSONField):

@@ -15,7 +15,6 @@ from apps.core.errors import BadRequest, NotFound
 from apps.events.timers.kinds import KIND_OF_TRIGGER
 from apps.events.timers.preview import MOST_FIRINGS, Preview, preview_of_settings
 from apps.events.visibility import visible_triggers
-from apps.executions.api.bodies import Moment
 
 DEFAULT_COUNT = 20
 
@@ -25,7 +24,7 @@ class UpcomingBody(fields.Body):
     count = fields.Integer(min_value=1, max_value=MOST_FIRINGS, required=False)
 
     def get_fields(self) -> dict[str, Any]:
-        return super().get_fields() | {"from": Moment(required=False)}
+        return super().get_fields() | {"from": fields.Moment(required=False)}
 
 
 class FiringSerializer(serializers.Serializer):

@@ -4,14 +4,11 @@ import json
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.actions.models import ArtifactRetentionPolicy
 from apps.core import clock
-from apps.core.api import query
-from apps.core.api.fields import Body, Boolean, Integer, JSONObject, Patch, Text, TextList, TextMap
+from apps.core.api.fields import Body, Boolean, Integer, JSONObject, Moment, Patch, Text, TextList, TextMap
 from apps.core.errors import BadRequest, ValidationFailed
 from apps.executions.states import Status
 
@@ -21,22 +18,6 @@ MOST_CANCELLED_AT_ONCE: Final = 10_000
 _LONGEST_DELAY_SECONDS = 2_592_000
 _LONGEST_TIMEOUT_SECONDS = 604_800
 SECRET_MARKER: Final = "$attune_secret"
-
-
-@extend_schema_field(OpenApiTypes.DATETIME)
-class Moment(serializers.Field):
-    """A time as RFC 3339 text, or a day; UTC when it has no offset."""
-
-    default_error_messages = {"invalid": "Must be a time such as 2026-01-31T12:00:00Z."}
-
-    def to_internal_value(self, data: Any) -> datetime:
-        found = query.parse_moment(data) if isinstance(data, str) else None
-        if found is None:
-            self.fail("invalid")
-        return found
-
-    def to_representation(self, value: datetime) -> str:
-        return value.isoformat().replace("+00:00", "Z")
 
 
 class AnyValue(serializers.JSONField):

@@ -5,8 +5,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.core.api.fields import Body, Integer, JSONObject, Text
-from apps.executions.api.bodies import AnyValue, Moment
+from apps.core.api.fields import Body, Integer, JSONObject, Moment, Text
+from apps.executions.api.bodies import AnyValue
 from apps.rules.api.serializers import Conditions
 from apps.rules.models import Outcome
 
