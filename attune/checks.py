@@ -22,7 +22,7 @@ def check_secret(app_configs: Sequence[Any] | None, **_options: Any) -> list[Che
 
 @register()
 def check_stack(app_configs: Sequence[Any] | None, **_options: Any) -> list[CheckMessage]:
-    on_sqlite = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
+    on_sqlite = settings.DATABASES["default"]["ENGINE"] == settings.SQLITE
     if not on_sqlite or settings.CELERY_BROKER_URL.startswith("memory:"):
         return []
     return [

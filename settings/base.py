@@ -180,12 +180,14 @@ LOGGING = logging_config(LOG_LEVEL)
 
 # --- The database -----------------------------------------------------------------------------------------------
 DATABASE_SCHEMA: str = env.read("ATTUNE_DATABASE_SCHEMA")
+SQLITE = "attune.sqlite"  # Django's own, where the threads of a process take turns at writing
 
 
 def database(url: str | None) -> dict[str, Any]:
     """Return Django's settings of one database for a DATABASE_URL, SQLite in the state directory without one."""
     config: dict[str, Any] = dict(dj_database_url.parse(url or f"sqlite:///{STATE_DIR / 'attune.sqlite3'}"))
     if config["ENGINE"] == "django.db.backends.sqlite3":
+        config["ENGINE"] = SQLITE
         config["CONN_MAX_AGE"] = None  # one persistent connection per thread
         config["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",  # a writer waits at its start, never fails at its first write

@@ -39,7 +39,7 @@ from settings.base import DATABASES, STATE_DIR  # noqa: E402  # named, so that t
 from settings.logs import logging_config  # noqa: E402  # the same
 
 ARGON2_PARAMETERS = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+if DATABASES["default"]["ENGINE"] == SQLITE:
     DATABASES["default"]["TEST"] = {"NAME": str(Path(STATE_DIR) / "test.sqlite3")}
 LOGGING = logging_config("info", terminal=True)
 LOGGING["loggers"].update({name: {"level": "WARNING"} for name in ("httpx", "httpcore")})

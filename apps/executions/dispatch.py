@@ -9,6 +9,7 @@ within one process they are made one after the other, and whoever calls while on
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -83,6 +84,10 @@ class Pass:
     look_again: bool = False
 
 
+# Whoever asks makes the passes, but a caller that has its own answer to give only for so long: in a storm of requests
+# there is always another that asks.
+_PATIENCE_SECONDS = 0.05
+
 _flag = threading.Lock()
 _passing = threading.Lock()
 _asked = False
@@ -105,9 +110,15 @@ def dispatch_waiting() -> None:
         return
     with _flag:
         _asked = True
+    _make_passes(until=time.monotonic() + _PATIENCE_SECONDS)
+
+
+def _make_passes(*, until: float | None) -> None:
+    """Make passes while somebody asks; after ``until`` a thread of its own goes on with them."""
+    global _asked
     while _asked and _passing.acquire(blocking=False):
         try:
-            while _asked:
+            while _asked and not _is_past(until):
                 with _flag:
                     _asked = False
                 _pass_until_done()
@@ -116,6 +127,20 @@ def dispatch_waiting() -> None:
             return
         finally:
             _passing.release()
+        if _asked and _is_past(until):
+            threading.Thread(target=_make_passes_aside, name="dispatch", daemon=True).start()
+            return
+
+
+def _is_past(until: float | None) -> bool:
+    return until is not None and time.monotonic() > until
+
+
+def _make_passes_aside() -> None:
+    try:
+        _make_passes(until=None)
+    finally:
+        connection.close()
 
 
 def _pass_until_done() -> None:
