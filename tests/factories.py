@@ -14,6 +14,9 @@ from apps.events.models import Event, Sensor, Trigger
 from apps.executions.models import Execution
 from apps.executions.requests import ExecutionRequest, request_execution
 from apps.identity.models import ADMIN_SET_REF, Identity, PermissionAssignment, PermissionSet
+from apps.keys.models import Key
+from apps.keys.owners import Owner
+from apps.keys.services import create_key
 from apps.packs.models import Pack
 from apps.rules.models import Rule
 from apps.workers.models import Runtime, Worker, WorkerLease
@@ -149,3 +152,12 @@ def make_rule(**fields: Any) -> Rule:
     linked = {"action": action, "action_ref": action.ref, "trigger": trigger, "trigger_ref": trigger.ref}
     defaults = {"ref": ref, "label": ref, "pack": pack, "pack_ref": pack.ref, "conditions": {}, "is_adhoc": True}
     return Rule.objects.create(**{**defaults, **linked, **fields})
+
+
+def make_key(owner: Any = None, **fields: Any) -> Key:
+    """A key of the system, or of this identity, pack, action or sensor."""
+    owner_type = type(owner).__name__.lower() if owner is not None else "system"
+    named = {f"owner_{owner_type}": owner.pk} if owner is not None else {}
+    number = next(_number)
+    defaults = {"ref": f"key{number}", "name": f"key{number}", "value": "plain"}
+    return create_key(owner=Owner(owner_type=owner_type, **named), **{**defaults, **fields})

@@ -21,6 +21,7 @@ class EventsConfig(AppConfig):
         from apps.events.sensors import news
         from apps.executions.signals import execution_finished
         from apps.identity.triggers import named_triggers
+        from apps.keys import owners
         from apps.packs.registry import register_loader
         from apps.workers.signals import lease_over, worker_available
 
@@ -37,6 +38,7 @@ class EventsConfig(AppConfig):
         named_triggers.register(triggers.triggers_by_ref)
         register_loader(TriggerLoader())
         register_loader(SensorLoader())
+        owners.register("sensor", Sensor)
         visibility.describe()
         for name, holds, words in FORMATS:
             schemas.register_format(name, holds, words)

@@ -19,12 +19,12 @@ class OwnerType(models.TextChoices):
     SENSOR = "sensor"
 
 
-_OWNER_IDS = ("owner_identity_id", "owner_pack_id", "owner_action", "owner_sensor")
+OWNER_IDS = ("owner_identity_id", "owner_pack_id", "owner_action", "owner_sensor")
 
 
 def _owner() -> models.Expression:
     """``system``, else the one owner id as text (model.md 4.4)."""
-    ids = [Cast(F(name), models.TextField()) for name in _OWNER_IDS]
+    ids = [Cast(F(name), models.TextField()) for name in OWNER_IDS]
     return Case(
         When(owner_type="system", then=Value("system")), default=Coalesce(*ids), output_field=models.TextField()
     )

@@ -1,17 +1,18 @@
 """
 Who may own a key, and how an owner is found by its ref. Actions and sensors live in higher apps, which register::
 
-    # apps/actions/apps.py, ready()
-    owners.register("action", owners.OwnerKind(id_of=..., pack_ref_of=...))
+    owners.register("action", Action)        # in ready(); rows with ``ref`` and ``pack_ref``
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db.models import Model
+from django.db.models.signals import post_delete
+
 from apps.core.errors import BadRequest
 from apps.identity.models import Identity
-from apps.keys.models import OwnerType
+from apps.keys.models import Key, OwnerType
 from apps.packs.models import Pack
 
 
@@ -19,20 +20,36 @@ class OwnerNotFound(BadRequest):
     """The owner of the key does not exist"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OwnerKind:
-    """How owners of one kind are found: ref to id, and id to ref; None where there is none."""
-
-    id_of: Callable[[str], int | None]
-    ref_of: Callable[[int], str | None]
+_models: dict[str, type[Model]] = {OwnerType.PACK: Pack}
 
 
-_kinds: dict[str, OwnerKind] = {}
+def register(owner_type: str, model: type[Model]) -> None:
+    """Let rows of a higher app own keys; these go with their owner, in the transaction that deletes it."""
+
+    def keys_go(*, instance: Model, **_signal: Any) -> None:
+        Key.objects.filter(**{"owner_type": owner_type, f"owner_{owner_type}": instance.pk}).delete()
+
+    _models[owner_type] = model
+    post_delete.connect(keys_go, sender=model, weak=False, dispatch_uid=f"keys.{owner_type}")
 
 
-def register(owner_type: str, kind: OwnerKind) -> None:
-    """Let rows of a higher app own keys."""
-    _kinds[owner_type] = kind
+def pack_ref_of(owner_type: str, ref: str) -> str | None:
+    """Return the ref of the pack that an action or sensor belongs to; None when there is no such owner."""
+    model = _models.get(owner_type)
+    return None if model is None else model._default_manager.filter(ref=ref).values_list("pack_ref", flat=True).first()
+
+
+def hold(key: Key) -> None:
+    """
+    Keep the action or sensor that owns the key from being deleted until this transaction ends.
+
+    No foreign key does it for these. Raises OwnerNotFound when it is gone already.
+    """
+    model, own_id = _models.get(key.owner_type), getattr(key, f"owner_{key.owner_type}", None)
+    if model in (None, Pack):
+        return
+    if not model._default_manager.select_for_update(no_key=True).filter(pk=own_id).values("pk").first():
+        raise OwnerNotFound(f"owner_{key.owner_type}: there is no {key.owner_type} {own_id}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +73,7 @@ class Owner:
         wanted = set() if self.owner_type == OwnerType.SYSTEM else {f"owner_{self.owner_type}"}
         if given != wanted:
             raise BadRequest(_disagreement(self.owner_type, given))
-        if self.owner not in (None, "", _owner_text(found)):
+        if found.owner not in (None, "", _owner_text(found)):
             raise BadRequest(f"'owner' is '{self.owner}', but the other fields name '{_owner_text(found)}'")
         return {
             "owner_type": self.owner_type,
@@ -71,8 +88,11 @@ class Owner:
 
     def _with_ids(self) -> "Owner":
         found = self
-        if self.owner_identity is None and self.owner_type == OwnerType.IDENTITY and self.owner:
-            found = replace(found, owner_identity=_identity_id(self.owner))
+        if self.owner_type == OwnerType.IDENTITY and self.owner:
+            named = _identity_id(self.owner)
+            if self.owner_identity not in (None, named):
+                raise BadRequest(f"owner '{self.owner}' and owner_identity {self.owner_identity} are different")
+            found = replace(found, owner=None, owner_identity=named)
         if found.owner_identity is not None and not Identity.objects.filter(pk=found.owner_identity).exists():
             raise OwnerNotFound(f"owner_identity: there is no identity {found.owner_identity}")
         for kind in ("pack", "action", "sensor"):
@@ -124,12 +144,10 @@ def _identity_id(text: str) -> int | None:
 
 
 def _id_of(kind: str, ref: str) -> int | None:
-    if kind == "pack":
-        return Pack.objects.filter(ref=ref).values_list("pk", flat=True).first()
-    return _kinds[kind].id_of(ref) if kind in _kinds else None
+    model = _models.get(kind)
+    return None if model is None else model._default_manager.filter(ref=ref).values_list("pk", flat=True).first()
 
 
 def _ref_of(kind: str, own_id: int) -> str | None:
-    if kind == "pack":
-        return Pack.objects.filter(pk=own_id).values_list("ref", flat=True).first()
-    return _kinds[kind].ref_of(own_id) if kind in _kinds else None
+    model = _models.get(kind)
+    return None if model is None else model._default_manager.filter(pk=own_id).values_list("ref", flat=True).first()
