@@ -5,10 +5,15 @@ Django answers from a fixed pool of threads (``attune/bridge.py``). What must no
 a route of its own in ``STREAMS``, ahead of Django; an answer that has to wait is held without one (``holding.py``).
 """
 
+from attune.wsgi import application as pages  # sets Django up, ahead of what needs it
+
+# isort: split
+import asyncio
+
+from apps.identity.audit import trail
 from attune.bridge import Bridge
 from attune.holding import Holding, may_be_held
 from attune.server import Application, Receive, Scope, Send
-from attune.wsgi import application as pages
 
 # Answers in parallel. Ours take milliseconds; what may take long (a slow download, `wait`) must not use them all up,
 # and each that is busy holds a database connection.
@@ -28,5 +33,19 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         case "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 4404})
+        case "lifespan":
+            await _live(receive, send)
         case "http":
             await (_held if may_be_held(scope) else _django)(scope, receive, send)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """A server that is stopped by a signal may not come to Python's own end: the audit trail is written here."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+            continue
+        await asyncio.to_thread(trail.flush)
+        await send({"type": "lifespan.shutdown.complete"})
+        return

@@ -221,6 +221,8 @@ def _environ(scope: Scope, body: _Body) -> Environ:
         "wsgi.run_once": False,
     }
     environ.update(_header_variables(scope["headers"]))
+    if scope.get("attune.repeated"):
+        environ["attune.repeated"] = True  # asked before by the same client, and recorded then
     if "HTTP_TRANSFER_ENCODING" in environ:
         # Django reads as far as Content-Length says, and nothing without one; the body itself knows where it ends.
         environ["CONTENT_LENGTH"] = str(body.length if body.complete else UNKNOWN_LENGTH)

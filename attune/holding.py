@@ -51,7 +51,8 @@ class Holding:
             await answer.pass_on()
             return
         if await self._wait(hold, receive):
-            await self._application(_without_wait(scope), _nothing_more(receive), _Answer(send, hold=False))
+            again = _once_more(scope, answer.request_id)
+            await self._application(again, _nothing_more(receive), _Answer(send, hold=False))
 
     async def _wait(self, hold: Hold, receive: Receive) -> bool:
         """Wait for the change or the end of the time; return False when the client has left meanwhile."""
@@ -86,6 +87,12 @@ class _Answer:
             self._kept.append(message)
         else:
             await self._send(message)
+
+    @property
+    def request_id(self) -> bytes | None:
+        """The id that the answer carries."""
+        headers = self._kept[0]["headers"] if self._kept else ()
+        return next((value for name, value in headers if name == b"x-request-id"), None)
 
     async def pass_on(self) -> None:
         for message in self._kept:
@@ -154,10 +161,17 @@ async def _disconnect(receive: Receive) -> None:
         continue
 
 
-def _without_wait(scope: Scope) -> Scope:
+def _once_more(scope: Scope, request_id: bytes | None) -> Scope:
+    """Return the same request without the wait: under the id it has, and not a second one in the audit trail."""
     pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     query = urlencode([(name, value) for name, value in pairs if name != "wait"])
-    return {**scope, "query_string": query.encode("latin-1")}
+    headers = scope["headers"]
+    if request_id is not None:
+        headers = [
+            *((name, value) for name, value in headers if name != b"x-request-id"),
+            (b"x-request-id", request_id),
+        ]
+    return {**scope, "query_string": query.encode("latin-1"), "headers": headers, "attune.repeated": True}
 
 
 def _nothing_more(receive: Receive) -> Receive:

@@ -15,6 +15,7 @@ from django.db import connection, connections
 
 from apps.events.sensors.supervisor import Supervisor
 from apps.executions.doorbell import Doorbell
+from apps.identity.audit import trail
 from apps.identity.services import Administrator, ensure_administrator
 from apps.packs.services import load_core_pack
 from attune.celery import app as celery_app
@@ -132,6 +133,7 @@ class Product:
         if self._scheduler is not None:
             clean &= self._scheduler.join(_STOP_SLACK_SECONDS)
         self._door.close()
+        clean &= trail.flush()  # what was answered until now
         connections.close_all()
         return clean
 

@@ -51,6 +51,7 @@ TRUSTED_PROXIES: list[str] = env.read("ATTUNE_TRUSTED_PROXIES")
 IDEMPOTENCY_TTL = timedelta(hours=env.read("ATTUNE_IDEMPOTENCY_TTL_HOURS"))
 EVENT_MAX_PAYLOAD_BYTES: int = env.read("ATTUNE_EVENT_MAX_PAYLOAD_KB") * 1024
 WEBHOOK_MAX_BODY_BYTES: int = env.read("ATTUNE_WEBHOOK_MAX_BODY_KB") * 1024
+AUDIT_IN_BACKGROUND = True  # a thread of each process writes the trail; without it, a flush does
 METRICS_TOKEN: str | None = env.read("ATTUNE_METRICS_TOKEN")
 
 # --- The worker and the engine ----------------------------------------------------------------------------------
@@ -116,6 +117,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "apps.core.api.middleware.RequestId",
+    "apps.identity.audit.middleware.Audit",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",

@@ -38,6 +38,8 @@ from settings.base import *  # noqa: E402, F403  # after the environment is the 
 from settings.base import DATABASES, STATE_DIR  # noqa: E402  # named, so that the checker sees them
 from settings.logs import logging_config  # noqa: E402  # the same
 
+# A thread that writes beside a test meets its transaction; tests of the trail flush it, or have one of their own.
+AUDIT_IN_BACKGROUND = False
 ARGON2_PARAMETERS = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 if DATABASES["default"]["ENGINE"] == SQLITE:
     DATABASES["default"]["TEST"] = {"NAME": str(Path(STATE_DIR) / "test.sqlite3")}

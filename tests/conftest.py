@@ -122,3 +122,13 @@ def _forget_rows() -> None:
 
     executions.forget_rows()
     rules.forget_rows()
+
+
+@pytest.fixture(autouse=True)
+def _forget_audit() -> Iterator[None]:
+    """What a test left in the buffer of the audit trail is not the next one's."""
+    from apps.identity.audit import trail  # models cannot be imported before Django is set up
+
+    trail.forget()
+    yield
+    trail.forget()

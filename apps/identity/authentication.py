@@ -15,6 +15,7 @@ from rest_framework.request import Request
 
 from apps.core.errors import GateError, Unauthorized
 from apps.identity import tokens
+from apps.identity.audit.origin import note_claims
 from apps.identity.callers import Caller
 from apps.identity.errors import IdentityFrozen
 from apps.identity.executions import execution_standing
@@ -39,7 +40,9 @@ class TokenAuthentication(BaseAuthentication):
         token = bearer_of(request._request)
         if token is None:
             return None
-        caller = caller_of(read(token))
+        claims = read(token)
+        note_claims(claims)  # for the audit trail, if it ends here
+        caller = caller_of(claims)
         return caller.holder, caller
 
     def authenticate_header(self, request: Request) -> str:

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from apps.core.errors import Forbidden
 from apps.identity import grants
+from apps.identity.denials import lacking, refused
 from apps.identity.grants import Grants, held
 from apps.identity.models import Identity
 
@@ -71,9 +72,9 @@ class Caller:
     def require(self, grant: str, row: object = None) -> None:
         """Raise Forbidden unless ``allows``."""
         if not self.allows(grant, row):
-            raise Forbidden(f"Insufficient permissions: {grant}")
+            raise lacking(grant, row)
 
     def require_type(self, *token_types: str) -> None:
         """Raise Forbidden unless the token is of one of these types."""
         if self.token_type not in token_types:
-            raise Forbidden(f"A {self.token_type} token is not admitted here")
+            raise refused(f"A {self.token_type} token is not admitted here")

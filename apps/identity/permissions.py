@@ -6,8 +6,9 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from apps.core.api.grants import Mode
-from apps.core.errors import Forbidden, GateError
+from apps.core.errors import GateError
 from apps.identity.callers import Caller
+from apps.identity.denials import lacking, refused
 
 USUAL = frozenset({"access", "execution"})
 
@@ -23,10 +24,10 @@ class ClassifiedPermission(BasePermission):
         if not isinstance(caller, Caller):
             raise GateError
         if caller.token_type not in view.token_types.get(view.operation, USUAL):
-            raise Forbidden(f"A {caller.token_type} token is not admitted here")
+            raise refused(f"A {caller.token_type} token is not admitted here")
         if classification is None or classification.mode is not Mode.REQUIRED:
             return True
         if not caller.allows(classification.grant):
             view.before_denial()
-            raise Forbidden(f"Insufficient permissions: {classification.grant}")
+            raise lacking(classification.grant)
         return True

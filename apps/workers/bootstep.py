@@ -17,6 +17,7 @@ from celery.worker import state
 from django.conf import settings
 from kombu import Queue
 
+from apps.identity.audit import trail
 from apps.workers import remote_control  # noqa: F401  # its remote-control command must be known
 from apps.workers.agent import NameTaken, WorkerAgent
 from apps.workers.models import WorkerRole
@@ -97,6 +98,7 @@ class AgentStep(bootsteps.StartStopStep):
         try:
             if self._agent is not None:
                 self._agent.stop()
+            trail.flush()
         finally:
             state.should_stop = self._exit_code  # type: ignore[assignment]  # the stubs know only its first value
         if threading.Event().wait(_LAST_RESORT_SECONDS):

@@ -5,6 +5,7 @@ from textwrap import dedent
 from typing import Any
 
 from apps.core.commands import ConsoleCommand
+from apps.identity.audit import trail
 from attune.preflight import check_database
 from attune.scheduler import Scheduler
 
@@ -29,3 +30,4 @@ class Command(ConsoleCommand):
         self.stdout.write("The scheduler runs; Ctrl-C stops it.")
         self.stdout.flush()  # a pipe would keep it until the end
         scheduler.run()
+        trail.flush()
