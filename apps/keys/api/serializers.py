@@ -1,32 +1,12 @@
 """What answers about keys look like, and the bodies of requests (api.md section 16)."""
 
-from datetime import datetime
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.core.api import query
-from apps.core.api.fields import Body, Boolean, Integer, Patch, Text
+from apps.core.api.fields import Body, Boolean, Integer, Moment, Patch, Text
 from apps.core.refs import validate_key_ref
 from apps.keys.models import Key, OwnerType
-
-
-@extend_schema_field(OpenApiTypes.DATETIME)
-class Moment(serializers.Field):
-    """A time as RFC 3339 text, or a day; UTC when it has no offset."""
-
-    default_error_messages = {"invalid": "Must be a time such as 2026-01-31T12:00:00Z."}
-
-    def to_internal_value(self, data: Any) -> datetime:
-        found = query.parse_moment(data) if isinstance(data, str) else None
-        if found is None:
-            self.fail("invalid")
-        return found
-
-    def to_representation(self, value: datetime) -> str:
-        return value.isoformat().replace("+00:00", "Z")
 
 
 class KeySummarySerializer(serializers.ModelSerializer):

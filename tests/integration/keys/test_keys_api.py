@@ -35,6 +35,11 @@ WHOLE = SUMMARY | {
 }  # fmt: skip
 
 
+@pytest.fixture
+def api(db):
+    return signed_in()
+
+
 def body(**changes):
     return {"ref": "db.password", "owner_type": "system", "name": "db_password", "value": "hush", **changes}
 
