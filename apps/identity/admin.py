@@ -20,6 +20,7 @@ from apps.core import markup
 from apps.core.admin import ConsoleAdmin, MachineRows, as_json, as_time, linked_filter
 from apps.core.errors import AttuneError
 from apps.identity import rights, services
+from apps.identity.callers import Caller
 from apps.identity.grants import assigned_sets
 from apps.identity.models import (
     IdempotencyRecord,
@@ -28,7 +29,7 @@ from apps.identity.models import (
     PermissionSet,
     SignInFailures,
 )
-from apps.identity.sessions import person_of
+from apps.identity.sessions import caller_at
 
 admin.site.unregister(Group)  # Django's own groups mean nothing here
 
@@ -55,7 +56,7 @@ class IdentityForm(forms.ModelForm):
         fields = ("login", "display_name")
         widgets = {"login": UnfoldAdminTextInputWidget, "display_name": UnfoldAdminTextInputWidget}
 
-    asked_by: Identity  # set by the page
+    asked_by: Caller  # set by the page
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -119,7 +120,7 @@ class IdentityAdmin(ConsoleAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **kwargs)
-        form.asked_by = person_of(request)
+        form.asked_by = caller_at(request)
         return form
 
     def save_model(self, request: HttpRequest, obj: Identity, form: IdentityForm, change: bool) -> None:
@@ -134,7 +135,7 @@ class IdentityAdmin(ConsoleAdmin):
                 services.change_profile(obj, display_name=given["display_name"])
                 if given["password"]:
                     services.set_password(obj, given["password"])
-            rights.hold_exactly(obj, [held.ref for held in given["permission_sets"]], by=person_of(request))
+            rights.hold_exactly(obj, [held.ref for held in given["permission_sets"]], by=caller_at(request))
 
     @admin.display(description="state")
     def state(self, identity: Identity) -> SafeString:
@@ -151,7 +152,7 @@ class IdentityAdmin(ConsoleAdmin):
     @admin.action(description="Freeze: no sign-in, no tokens")
     def freeze(self, request: HttpRequest, rows: QuerySet[Identity]) -> None:
         for identity in rows:
-            self.attempt(request, partial(rights.freeze, identity, by=person_of(request)), f"{identity} is frozen")
+            self.attempt(request, partial(rights.freeze, identity, by=caller_at(request)), f"{identity} is frozen")
 
     @admin.action(description="Unfreeze")
     def unfreeze(self, request: HttpRequest, rows: QuerySet[Identity]) -> None:

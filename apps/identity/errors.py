@@ -1,10 +1,14 @@
 """What a caller is told about identities."""
 
-from apps.core.errors import ConflictError, Forbidden, TooManyRequests, Unauthorized
+from apps.core.errors import BadRequest, ConflictError, Forbidden, TooManyRequests, Unauthorized
 
 
 class WrongCredentials(Unauthorized):
     """Invalid login or password"""
+
+
+class InvalidSecret(WrongCredentials):
+    """Invalid token"""
 
 
 class IdentityFrozen(Forbidden):
@@ -20,3 +24,11 @@ class LoginTaken(ConflictError):
 
     def __init__(self, login: str) -> None:
         super().__init__(f"Identity with login '{login}' already exists")
+
+
+class NotOneself(BadRequest):
+    """Nobody takes the own access away"""
+
+
+class KeptByTheProduct(BadRequest):
+    """The built-in identity 'system' stays as it is"""

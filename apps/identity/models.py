@@ -1,5 +1,6 @@
 """Who acts: identities, permission sets, and the answers kept for idempotency keys."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -10,13 +11,14 @@ from apps.core.fields import JSONList, RefField, Text
 from apps.core.models import BaseQuerySet, ImmutableRow, Row
 
 SYSTEM_LOGIN = "system"  # row 1, made by a migration: executor of what no person stands behind
+SENSOR_PREFIX = "sensor:"  # of the logins of sensors; nobody else may take one
 ADMIN_SET_REF = "core.admin"
 
 
 class IdentityQuerySet(BaseQuerySet["Identity"]):
     def people(self) -> "IdentityQuerySet":
         """Everyone who could sign in: not the built-in identity, not the sensors."""
-        return self.exclude(login=SYSTEM_LOGIN).exclude(login__startswith="sensor:")
+        return self.exclude(login=SYSTEM_LOGIN).exclude(login__startswith=SENSOR_PREFIX)
 
     def get_by_natural_key(self, login: str) -> "Identity":
         return self.get(login=login)
@@ -55,6 +57,14 @@ class Identity(Row, AbstractBaseUser):
     @property
     def is_active(self) -> bool:  # type: ignore[override]
         return not self.frozen
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.login == SYSTEM_LOGIN
+
+    @property
+    def is_sensor(self) -> bool:
+        return self.login.startswith(SENSOR_PREFIX)
 
     def get_session_auth_hash(self) -> str:
         """Sign every session out when the password changes (django.contrib.auth's contract)."""
@@ -141,6 +151,12 @@ class PermissionSetRoleAssignment(ImmutableRow):
         return f"{self.role} gives {self.permset_id}"
 
 
+class IntegrationTokenQuerySet(BaseQuerySet["IntegrationToken"]):
+    def live(self, now: datetime) -> "IntegrationTokenQuerySet":
+        """Those that sign in: not revoked, not expired."""
+        return self.filter(models.Q(expires_at__isnull=True) | models.Q(expires_at__gt=now), revoked_at__isnull=True)
+
+
 class IntegrationToken(Row):
     """A long-lived secret of an identity, kept as its hash, that signs a program in."""
 
@@ -164,6 +180,8 @@ class IntegrationToken(Row):
     )
     revocation_reason = models.TextField(null=True)
 
+    objects = IntegrationTokenQuerySet.as_manager()  # type: ignore[misc]
+
     class Meta:
         db_table = "integration_token"
         constraints = (
@@ -177,6 +195,9 @@ class IntegrationToken(Row):
 
     def __str__(self) -> str:
         return f"{self.label} ({self.token_prefix}...{self.token_suffix})"
+
+    def is_live(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
 class AuditCategory(models.TextChoices):

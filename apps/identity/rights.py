@@ -1,56 +1,150 @@
-"""Give and take away: the permission sets of an identity, and its access as a whole."""
+"""Give and take away: permission sets and roles of identities, what roles give, and an identity's access as a whole."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import transaction
+from django.db import IntegrityError, models, transaction
 
 from apps.core.errors import BadRequest, ConflictError, NotFound
-from apps.identity.grants import holds_set
-from apps.identity.models import ADMIN_SET_REF, SYSTEM_LOGIN, Identity, PermissionAssignment, PermissionSet
+from apps.identity import protection
+from apps.identity.callers import Caller
+from apps.identity.errors import NotOneself
+from apps.identity.grants import holds_set, problems
+from apps.identity.models import (
+    ADMIN_SET_REF,
+    Identity,
+    IdentityRoleAssignment,
+    PermissionAssignment,
+    PermissionSet,
+    PermissionSetRoleAssignment,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_Row = TypeVar("_Row", bound=models.Model)
 
 
-class NotOneself(BadRequest):
-    """Nobody takes the own access away"""
+class InvalidGrants(BadRequest):
+    """The grants cannot be stored"""
 
 
-class KeptByTheProduct(ConflictError):
-    """The built-in identity 'system' stays as it is"""
+class ManagedElsewhere(BadRequest):
+    """The role is kept by a directory; take it away there"""
 
 
-def freeze(identity: Identity, *, by: Identity) -> None:
+# --- Access as a whole ------------------------------------------------------------------------------------------
+
+
+def freeze(identity: Identity, *, by: Caller) -> None:
     """Take the access away: no sign-in, no tokens; what runs goes on. Raises NotOneself, KeptByTheProduct."""
-    if identity.login == SYSTEM_LOGIN:
-        raise KeptByTheProduct
-    if identity.pk == by.pk:
-        raise NotOneself("You cannot freeze yourself; another administrator can")
+    protection.check_freezable(identity, by=by)
     identity.set(frozen=True)
 
 
 def unfreeze(identity: Identity) -> None:
+    """Give the access back. Raises KeptByTheProduct."""
+    protection.check_changeable(identity)
     identity.set(frozen=False)
 
 
-def check_own(identity: Identity, refs: Iterable[str], *, by: Identity) -> None:
+# --- Permission sets of an identity -----------------------------------------------------------------------------
+
+
+def assign(permset: PermissionSet, identity: Identity) -> PermissionAssignment:
+    """Let the identity hold the set. Raises ConflictError when it does, KeptByTheProduct."""
+    protection.check_people(identity, "permission set")
+    held = PermissionAssignment(identity=identity, permset=permset)
+    return _new(held, f"'{identity.login}' holds '{permset.ref}' already")
+
+
+def withdraw(held: PermissionAssignment) -> None:
+    """Take a set away that was assigned."""
+    held.delete()
+
+
+def check_own(identity: Identity, refs: Iterable[str], *, by: Caller) -> None:
     """Raise NotOneself when ``by`` would lose ``core.admin`` by holding just these sets."""
-    if identity.pk == by.pk and ADMIN_SET_REF not in set(refs) and holds_set(identity, ADMIN_SET_REF):
+    if identity.pk == by.identity_id and ADMIN_SET_REF not in set(refs) and holds_set(identity, ADMIN_SET_REF):
         raise NotOneself("You cannot take core.admin from yourself; another administrator can")
 
 
 @transaction.atomic
-def hold_exactly(identity: Identity, refs: Iterable[str], *, by: Identity) -> None:
+def hold_exactly(identity: Identity, refs: Iterable[str], *, by: Caller) -> None:
     """
     Let the identity hold these permission sets and no others.
 
-    Raises NotFound for a set that does not exist, NotOneself when ``by`` would lose ``core.admin``.
+    Raises NotFound for a set that does not exist, NotOneself when ``by`` would lose ``core.admin``, Forbidden for a
+    set that ``by`` may not manage.
     """
     wanted = set(refs)
-    sets = {held.ref: held for held in PermissionSet.objects.filter(ref__in=wanted)}
+    sets = {permset.ref: permset for permset in PermissionSet.objects.filter(ref__in=wanted)}
     if missing := sorted(wanted - sets.keys()):
         raise NotFound(f"Permission sets do not exist: {', '.join(missing)}")
     check_own(identity, wanted, by=by)
     held = {row.permset.ref: row for row in identity.assignments.select_related("permset")}
-    for ref in held.keys() - wanted:
-        held[ref].delete()
-    PermissionAssignment.objects.bulk_create(
-        [PermissionAssignment(identity=identity, permset=sets[ref]) for ref in sorted(wanted - held.keys())]
+    for ref in sorted(held.keys() - wanted):
+        by.require(protection.MANAGE, held[ref].permset)
+        withdraw(held[ref])
+    for ref in sorted(wanted - held.keys()):
+        by.require(protection.MANAGE, sets[ref])
+        assign(sets[ref], identity)
+
+
+# --- Roles ------------------------------------------------------------------------------------------------------
+
+
+def give_role(identity: Identity, role: str) -> IdentityRoleAssignment:
+    """Let the identity have the role. Raises ConflictError when it has, KeptByTheProduct."""
+    protection.check_people(identity, "role")
+    return _new(
+        IdentityRoleAssignment(identity=identity, role=role), f"'{identity.login}' has the role '{role}' already"
     )
+
+
+def take_role(held: IdentityRoleAssignment) -> None:
+    """Take a role away. Raises ManagedElsewhere for one that a directory gave."""
+    if held.managed:
+        raise ManagedElsewhere
+    held.delete()
+
+
+def give_set_to_role(permset: PermissionSet, role: str) -> PermissionSetRoleAssignment:
+    """Let whoever has the role hold the set. Raises ConflictError when it is so."""
+    given = PermissionSetRoleAssignment(permset=permset, role=role)
+    return _new(given, f"The role '{role}' gives '{permset.ref}' already")
+
+
+def take_set_from_role(given: PermissionSetRoleAssignment) -> None:
+    """Take a set from everybody who holds it by the role."""
+    given.delete()
+
+
+# --- Permission sets themselves ---------------------------------------------------------------------------------
+
+
+def update_set(permset: PermissionSet, changes: "Mapping[str, Any]") -> PermissionSet:
+    """Change ``label``, ``description`` and ``grants``, as far as they are named. Raises InvalidGrants."""
+    if "grants" in changes and (found := problems(changes["grants"])):
+        raise InvalidGrants("; ".join(found[:_MOST_PROBLEMS]))
+    return permset.set(**changes) if changes else permset
+
+
+_MOST_PROBLEMS = 10  # a message is for people
+
+
+def delete_set(permset: PermissionSet) -> None:
+    """Delete a set with its assignments; tokens that name it are refused from then on."""
+    permset.delete()
+
+
+def _new(row: _Row, taken: str) -> _Row:
+    """Store a row of which there is one. Raises ConflictError, also for one that was faster, NotFound."""
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as error:
+        if "unique" not in str(error).lower():
+            raise NotFound("It was deleted meanwhile") from None
+        raise ConflictError(taken) from None
+    return type(row)._default_manager.get(pk=row.pk)

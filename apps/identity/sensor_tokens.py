@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from apps.core.errors import Forbidden
 from apps.identity import tokens
 from apps.identity.callers import Caller
-from apps.identity.models import Identity
+from apps.identity.models import SENSOR_PREFIX, Identity
 from apps.identity.triggers import named_triggers
 
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 86_400, 3_600, 259_200
-PREFIX = "sensor:"  # of the logins; nobody else may take one
 _LONGEST_LOGIN = 255
 
 
@@ -73,7 +72,7 @@ def _require_own(caller: Caller, sensor_ref: str, trigger_types: tuple[str, ...]
 
 def sensor_identity(sensor_ref: str) -> Identity:
     """Return the identity of the sensor; it has no password and no grants."""
-    login = f"{PREFIX}{sensor_ref}"
+    login = f"{SENSOR_PREFIX}{sensor_ref}"
     if len(login) > _LONGEST_LOGIN:  # a ref alone may be as long
-        login = PREFIX + hashlib.sha256(sensor_ref.encode()).hexdigest()
+        login = SENSOR_PREFIX + hashlib.sha256(sensor_ref.encode()).hexdigest()
     return Identity.objects.get_or_create(login=login)[0]

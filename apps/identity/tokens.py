@@ -12,6 +12,7 @@ from django.conf import settings
 
 ALGORITHM = "HS256"
 LEEWAY_SECONDS = 60
+INTEGRATION_SCOPE = "integration_token"
 TYPES = frozenset({"access", "refresh", "sensor", "execution", "worker"})
 _MAX_ID = 2**63 - 1
 # Ours is checked below: PyJWT would look at claims that are none of our business (nbf, aud, iss).
@@ -81,6 +82,22 @@ def mint_access_token(identity_id: int, login: str) -> str:
 def mint_refresh_token(identity_id: int, login: str) -> str:
     seconds = int(settings.JWT_REFRESH_LIFETIME.total_seconds())
     return mint(subject=identity_id, login=login, token_type="refresh", lifetime_seconds=seconds)
+
+
+def mint_integration_refresh_token(token_id: int, login: str, *, identity_id: int) -> str:
+    """Return the refresh token of an integration token; it ends with that one."""
+    return mint(
+        subject=token_id,
+        login=login,
+        token_type="refresh",
+        lifetime_seconds=int(settings.JWT_REFRESH_LIFETIME.total_seconds()),
+        scope=INTEGRATION_SCOPE,
+        metadata={
+            "identity_id": identity_id,
+            "integration_token_id": token_id,
+            "auth_method": "integration_token",
+        },
+    )
 
 
 def mint_execution_token(

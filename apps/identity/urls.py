@@ -1,21 +1,40 @@
-"""Routes of signing in; they have no version prefix."""
+"""Routes of signing in, which have no version prefix, and of identities and their rights."""
 
 from django.urls import path
 
-from apps.identity import api
+from apps.core.api.routers import Router
+from apps.identity.api import account, integration_tokens, later, permissions, sensor_tokens, sign_in
+from apps.identity.api.identities import IdentityRoleView, IdentityViewSet
+
+router = Router()
+router.register("api/v1/identities", IdentityViewSet, basename="identity")
+router.register("api/v1/permissions/sets", permissions.PermissionSetViewSet, basename="permission-set")
+
+_TOKENS = "api/v1/identities/<str:pk>/integration-tokens"
 
 urlpatterns = [
-    path("auth/settings", api.SettingsView.as_view()),
-    path("auth/login", api.LoginView.as_view()),
-    path("auth/token-login", api.TokenLoginView.as_view()),
-    path("auth/register", api.RegisterView.as_view()),
-    path("auth/refresh", api.RefreshView.as_view()),
-    path("auth/me", api.MeView.as_view()),
-    path("auth/change-password", api.ChangePasswordView.as_view()),
-    path("auth/logout", api.LogoutView.as_view()),
-    path("auth/sensor-token", api.SensorTokenView.as_view()),
-    path("auth/internal/sensor-token", api.InternalSensorTokenView.as_view()),
-    path("auth/oidc/login", api.OidcView.as_view()),
-    path("auth/callback", api.OidcView.as_view()),
-    path("auth/ldap/login", api.LdapLoginView.as_view()),
+    path("auth/settings", sign_in.SettingsView.as_view()),
+    path("auth/login", sign_in.LoginView.as_view()),
+    path("auth/token-login", sign_in.TokenLoginView.as_view()),
+    path("auth/register", sign_in.RegisterView.as_view()),
+    path("auth/refresh", sign_in.RefreshView.as_view()),
+    path("auth/logout", sign_in.LogoutView.as_view()),
+    path("auth/me", account.MeView.as_view()),
+    path("auth/change-password", account.ChangePasswordView.as_view()),
+    path("auth/sensor-token", sensor_tokens.SensorTokenView.as_view()),
+    path("auth/internal/sensor-token", sensor_tokens.InternalSensorTokenView.as_view()),
+    path("auth/oidc/login", later.OidcView.as_view()),
+    path("auth/callback", later.OidcView.as_view()),
+    path("auth/ldap/login", later.LdapLoginView.as_view()),
+    path("api/v1/agent/binary", later.AgentBinaryView.as_view()),
+    path("api/v1/agent/info", later.AgentInfoView.as_view()),
+    # Fixed words ahead of the ids in their place.
+    path("api/v1/identities/roles/<str:pk>", IdentityRoleView.as_view()),
+    path("api/v1/permissions/sets/roles/<str:pk>", permissions.SetRoleView.as_view()),
+    path("api/v1/permissions/assignments", permissions.AssignmentsView.as_view()),
+    path("api/v1/permissions/assignments/<str:pk>", permissions.AssignmentView.as_view()),
+    path(_TOKENS, integration_tokens.IntegrationTokensView.as_view()),
+    path(f"{_TOKENS}/<str:token_pk>", integration_tokens.IntegrationTokenView.as_view()),
+    path(f"{_TOKENS}/<str:token_pk>/revoke", integration_tokens.RevocationView.as_view()),
+    *router.urls,
 ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from apps.identity.grants import Columns, condition, facts, narrowed
 from apps.identity.grants.facts import Facts
-from apps.identity.models import Identity, PermissionSet
+from apps.identity.models import Identity, PermissionAssignment, PermissionSet
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 IDENTITY_COLUMNS = Columns(refs="login")
 SET_COLUMNS = Columns(refs="ref", pack_refs="pack_ref")
+ASSIGNED_SET_COLUMNS = Columns(ids="permset", refs="permset__ref", pack_refs="permset__pack_ref")
 
 
 def visible_identities(caller: "Caller") -> "QuerySet[Identity]":
@@ -23,6 +24,12 @@ def visible_identities(caller: "Caller") -> "QuerySet[Identity]":
 def visible_sets(caller: "Caller") -> "QuerySet[PermissionSet]":
     """Return the permission sets that the caller may read, by ref."""
     return narrowed(PermissionSet.objects.order_by("ref"), condition(caller, "permissions:read", SET_COLUMNS))
+
+
+def visible_assignments(caller: "Caller") -> "QuerySet[PermissionAssignment]":
+    """Return the assignments of permission sets that the caller may read, with their sets, oldest first."""
+    rows = PermissionAssignment.objects.select_related("permset").order_by("created", "id")
+    return narrowed(rows, condition(caller, "permissions:read", ASSIGNED_SET_COLUMNS))
 
 
 def describe() -> None:

@@ -6,6 +6,7 @@ still runs is no row but a lock: advisory on PostgreSQL, in the process on SQLit
 """
 
 import hashlib
+import hmac
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from django.conf import settings
 from django.core.files import File
 from django.db import connection, transaction
 from django.http.response import HttpResponseBase
@@ -22,6 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
 
+from apps.core.cipher import CannotDecrypt, configured_cipher
 from apps.core.errors import AttuneError, BadRequest, ConflictError
 
 REPLAYED = "Idempotent-Replayed"
@@ -38,6 +41,10 @@ class StillRunning(ConflictError):
 
     def __init__(self) -> None:
         super().__init__(headers={"Retry-After": "1"})
+
+
+class CannotReplay(ConflictError):
+    """The request was done, but its answer was encrypted with a key that is gone; take another Idempotency-Key"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +95,14 @@ def checked_key(key: str) -> str:
     return key
 
 
-def request_hash(request: Request) -> str:
-    """Return the hash of what counts as the same request: JSON whatever its spacing and key order, a form with its files."""
-    digest = hashlib.sha256(request.META.get("QUERY_STRING", "").encode())
+def request_hash(request: Request, *, keyed: bool = False) -> str:
+    """
+    Return the hash of what counts as the same request: JSON whatever its spacing and key order, a form with its files.
+
+    ``keyed``: with a key of ours, so that nobody finds a password by trying.
+    """
+    digest = hmac.new(settings.SECRET_KEY.encode(), digestmod="sha256") if keyed else hashlib.sha256()
+    digest.update(request.META.get("QUERY_STRING", "").encode())
     for part in _parts(request.data):
         digest.update(part)
     return digest.hexdigest()
@@ -114,8 +126,9 @@ def guarded(view: Any, handler: Callable[..., HttpResponseBase], key: str) -> Ca
     """Return the handler, answering from the store when the key was used before."""
 
     def handle(request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        scope = scope_of(view, request)
-        return answer_once(scope, key, request_hash(request), lambda: handler(request, *args, **kwargs))
+        scope, secret = scope_of(view, request), view.operation in view.holds_secrets
+        hashed = request_hash(request, keyed=secret)
+        return answer_once(scope, key, hashed, lambda: handler(request, *args, **kwargs), secret=secret)
 
     return handle
 
@@ -129,9 +142,11 @@ def scope_of(view: Any, request: Request) -> str:
     return scope if len(scope) <= 512 else hashlib.sha256(scope.encode()).hexdigest()
 
 
-def answer_once(scope: str, key: str, hashed: str, work: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+def answer_once(
+    scope: str, key: str, hashed: str, work: Callable[[], HttpResponseBase], *, secret: bool = False
+) -> HttpResponseBase:
     """
-    Do the work and keep its 2xx answer, or give the kept one again.
+    Do the work and keep its 2xx answer, encrypted when it is ``secret``, or give the kept one again.
 
     Raises KeyReused for another request under the same key, StillRunning while the first is at work.
     """
@@ -139,11 +154,25 @@ def answer_once(scope: str, key: str, hashed: str, work: Callable[[], HttpRespon
     with only_one(guards):
         kept = kept_answer(guards)
         if kept is not None:
-            return Response(kept.body, status=kept.status, headers={REPLAYED: "true"})
+            body = _opened(kept.body) if secret else kept.body
+            return Response(body, status=kept.status, headers={REPLAYED: "true"})
         response = work()
         if isinstance(response, Response) and 200 <= response.status_code < 300:
-            keep(guards, status=response.status_code, body=response.data)
+            body = _sealed(response.data) if secret else response.data
+            keep(guards, status=response.status_code, body=body)
         return response
+
+
+def _sealed(body: Any) -> dict[str, str]:
+    cipher = configured_cipher()
+    return {"encrypted": cipher.encrypt(_plain(body)), "key_id": cipher.key_id}
+
+
+def _opened(body: Any) -> Any:
+    try:
+        return configured_cipher().decrypt(body["encrypted"], body["key_id"])
+    except CannotDecrypt:
+        raise CannotReplay from None
 
 
 @contextmanager
@@ -174,10 +203,14 @@ def kept_answer(guards: Sequence[Guard]) -> KeptAnswer | None:
 
 def keep(guards: Sequence[Guard], *, status: int, body: Any) -> None:
     """Keep an answer under all of the keys, in the transaction of ``only_one``."""
-    plain = json.loads(json.dumps(body, cls=JSONEncoder))
+    plain = _plain(body)
     for guard in guards:
         answer = KeptAnswer(request_hash=guard.request_hash, status=status, body=plain)
         _stores[0].keep(guard.scope, guard.key, answer, at_least=guard.at_least)
+
+
+def _plain(body: Any) -> Any:
+    return json.loads(json.dumps(body, cls=JSONEncoder))
 
 
 _running: set[str] = set()

@@ -72,6 +72,8 @@ class AttuneView(APIView):
     token_types: ClassVar[Mapping[str, frozenset[str]]] = {}
     # Whether the view itself looks after Idempotency-Key (the caller names keys in other places too).
     keeps_own_answers: ClassVar[bool] = False
+    # Operations whose body or answer holds a secret: what Idempotency-Key keeps of them is encrypted.
+    holds_secrets: ClassVar[frozenset[str]] = frozenset()
 
     request: Request
 

@@ -18,6 +18,7 @@ PUBLIC = {
     ("post", "/auth/login"), ("post", "/auth/token-login"), ("post", "/auth/register"), ("post", "/auth/refresh"),
     ("post", "/auth/ldap/login"), ("get", "/auth/settings"), ("get", "/auth/logout"), ("get", "/auth/oidc/login"),
     ("get", "/auth/callback"), ("get", "/login"), ("post", "/auth/internal/sensor-token"),
+    ("get", "/api/v1/agent/binary"), ("get", "/api/v1/agent/info"),
     ("get", "/"), ("get", "/admin"),  # lead to the console, which has a gate of its own
     ("get", "/api/v1/"),  # leads to /docs
     ("post", "/api/v1/webhooks/1"), ("post", "/api/v1/webhooks/1/raw"),  # the key in the path, and the checks of its trigger
