@@ -5,6 +5,7 @@ An app's ``admin.py`` subclasses ``ConsoleAdmin`` (rows that people change) or `
 at, and whose verbs are admin actions that call a service).
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import cache, cached_property, partial
@@ -37,6 +38,7 @@ else:
     from unfold.views import ChangeList
 
 COUNT_LIMIT = 10_000
+_NO_ID = re.compile(r"-?[0-9]{19,31}|-?[0-9]{33,}")  # beyond any id; 32 digits may be a UUID
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -88,6 +90,8 @@ class LinkedFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         if (value := self.value()) is None:
             return queryset
+        if "\x00" in value or _NO_ID.fullmatch(value):
+            return queryset.none()
         try:
             return queryset.filter(**{str(self.parameter_name): value})
         except (ValueError, ValidationError):  # not a number, not a UUID: nothing matches it

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from apps.core.schemas import is_json_schema
 
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 KINDS = frozenset({"string", "integer", "number", "boolean", "array", "object"})
+MAX_NESTING = 200  # of objects and lists in each other, as in bodies of requests
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # an even number of backslashes before it: none is escaped
 NOTHING = object()  # no default; None is one
 
 
@@ -132,14 +134,51 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"the number {digits[:40]} is too large")
+    return number
+
+
 def read_json(text: str) -> Any:
-    """Return the JSON value of ``text``; NaN and Infinity are none. Raises ValueError that says where it stops."""
+    """
+    Return the JSON value of ``text``, as strict as bodies of requests are read.
+
+    Raises ValueError that says where it stops, or what could not be stored.
+    """
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ValueError("nested too deep") from None
+    if text.count("{") + text.count("[") > MAX_NESTING:
+        _check_nesting(value)
+    if "\\u" in text or not text.isascii():
+        _check_storable(json.dumps(value, ensure_ascii=False))
+    return value
+
+
+def _check_nesting(value: Any) -> None:
+    level = [value]
+    for _depth in range(MAX_NESTING + 1):
+        level = [inner for entry in level if isinstance(entry, dict | list) for inner in _members(entry)]
+    if level:
+        raise ValueError("nested too deep")
+
+
+def _members(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _check_storable(whole: str) -> None:
+    try:
+        whole.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair cannot be stored") from None
+    if _ESCAPED_NUL.search(whole):
+        raise ValueError("the character U+0000 cannot be stored")
 
 
 def _json(text: str, kind: type, example: str) -> Any:

@@ -71,7 +71,7 @@ class RowsWithVerbs(ConsoleAdmin):
         """The page of one row; there is nothing to save on it."""
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=403)
-        row = self.find(int(object_id)) if object_id.isdigit() and len(object_id) < 19 else None
+        row = self.find(int(object_id)) if object_id.isdecimal() and len(object_id) < 19 else None
         if row is None:
             return self.gone(request, object_id)
         context = {"row": row, "original": row, "verbs": self.offered_verbs(row), **self.page_context(row)}

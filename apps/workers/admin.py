@@ -135,7 +135,8 @@ class WorkerAdmin(MachineRows):
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """The buttons of a worker's page: what makes sense for it as it is."""
-        cordoned = Worker.objects.filter(pk=object_id, cordoned=True).exists()
+        number = object_id if str(object_id).isdecimal() else None
+        cordoned = Worker.objects.filter(pk=number, cordoned=True).exists()
         found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # the theme's
         return [button for button in found if VERBS[button.path].when_cordoned == cordoned]
 

@@ -35,7 +35,8 @@ class PackFilter(admin.SimpleListFilter):
         return [(ref, ref) for ref in Pack.objects.order_by("ref").values_list("ref", flat=True)[:200]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
-        return queryset.filter(pack_ref=self.value()) if self.value() else queryset
+        ref = (self.value() or "").replace("\x00", "\ufffd")  # which no text of a database holds
+        return queryset.filter(pack_ref=ref) if ref else queryset
 
 
 @admin.register(Execution)
@@ -66,7 +67,7 @@ class ExecutionAdmin(MachineRows):
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
-        if term.isdigit():
+        if term.isdecimal():
             return queryset.filter(pk=term) if len(term) < 19 else queryset.none(), False
         try:
             return queryset.filter(correlation_id=uuid.UUID(term)), False
@@ -132,7 +133,7 @@ class ExecutionAdmin(MachineRows):
         """The page of one execution; there is nothing to save on it."""
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied
-        execution = self._execution(int(object_id)) if object_id.isdigit() and len(object_id) < 19 else None
+        execution = self._execution(int(object_id)) if object_id.isdecimal() and len(object_id) < 19 else None
         if execution is None:
             return self.gone(request, object_id)
         return self.page(
@@ -169,7 +170,7 @@ class ExecutionAdmin(MachineRows):
             self.message_user(request, "This action no longer exists.", messages.ERROR)
             return HttpResponseRedirect(reverse("admin:actions_action_changelist"))
         earlier = None
-        if (number := request.GET.get("from", "")).isdigit():
+        if (number := request.GET.get("from", "")).isdecimal():
             earlier = Execution.objects.filter(pk=number, action=chosen).first()
         form = RunForm(request.POST if request.method == "POST" else None, action=chosen, earlier=earlier)
         if form.is_valid() and (execution := run_action(form, person_of(request))) is not None:

@@ -26,6 +26,7 @@ SHOWN_REPLAYS = 20
 class Decided:
     """One decision with what came of it."""
 
+    rule_ref: str
     link: SafeString
     shown: Shown
     enforcement: Enforcement | None
@@ -66,6 +67,7 @@ def _decided(decisions: list[RuleDecision]) -> list[Decided]:
     executions = executions_of(enforcements)
     return [
         Decided(
+            rule_ref=decision.rule_ref,
             link=markup.row_link("rules_rule", decision.rule_id, decision.rule_ref),
             shown=shown_decision(decision),
             enforcement=enforcements.get(decision.enforcement_id or 0),

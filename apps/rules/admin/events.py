@@ -101,7 +101,7 @@ class EventAdmin(RowsWithVerbs, MachineRows):
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
-        if term.isdigit():
+        if term.isdecimal():
             return queryset.filter(pk=term) if len(term) < 19 else queryset.none(), False
         try:
             return queryset.filter(correlation_id=uuid.UUID(term)), False
@@ -133,7 +133,7 @@ class EventAdmin(RowsWithVerbs, MachineRows):
         if event.processed_at is None:
             return markup.badge("undecided")
         if not event.outcomes:
-            return format_html('<span class="at-muted">no rule looked at it</span>')
+            return format_html('<span class="at-muted">{}</span>', "no rule looked at it")
         return markup.joined(
             markup.badge(outcome, text=f"{outcome} {count}" if count > 1 else outcome)
             for outcome, count in event.outcomes

@@ -39,7 +39,7 @@ class OutcomeFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[RuleDecision]") -> "QuerySet[RuleDecision]":
         outcome = self.value()
-        if outcome is None:
+        if outcome not in Outcome.values:
             return queryset
         if not self.narrowed and (oldest := _oldest_searched()) is not None:
             queryset = queryset.filter(created__gte=oldest)

@@ -192,5 +192,9 @@ class RuleAdmin(RowsWithVerbs):
 def _declared(kind: str, ref: str) -> dict[str, Any]:
     """Return what the form says beside the parameters of a trigger or action."""
     model: Any = Trigger if kind == "trigger" else Action
-    row = model.objects.only("ref", "label", "param_schema").filter(ref=ref).first() if ref else None
+    row = (
+        model.objects.only("ref", "label", "param_schema").filter(ref=ref).first()
+        if ref and "\x00" not in ref
+        else None
+    )
     return {"ref": ref, "row": row, "fields": declared_parameters(row.param_schema) if row is not None else []}

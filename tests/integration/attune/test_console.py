@@ -205,6 +205,23 @@ def test_what_machines_write_is_only_looked_at(console, model):
     assert model.objects.filter(pk=row.pk).exists()
 
 
+@pytest.mark.parametrize("model", MODELS, ids=NAMES)
+def test_no_address_of_a_list_is_a_fault(console, model):
+    fill(0)
+    names = [
+        str(each.parameter_name)
+        for each in admin.site._registry[model].list_filter
+        if isinstance(each, type) and issubclass(each, admin.SimpleListFilter)
+    ]
+
+    for value in ("\0", "9" * 30, "²"):
+        for name in ("q", *names):
+            answer = console.get(list_of(model), {name: value})
+            assert answer.status_code in (200, 302), (name, value)
+    for pk in ("²", "0", "9" * 30, "x"):
+        assert console.get(f"{list_of(model)}{pk}/change/").status_code == 302, pk
+
+
 def test_overview_says_how_it_stands(console):
     worker = make_worker(name="w1", slots=4)
     for status in ("requested", "running", "completed", "completed", "failed"):

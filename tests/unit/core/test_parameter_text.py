@@ -1,8 +1,11 @@
 """Parameters as people type them."""
 
+import json
+import re
+
 import pytest
 
-from apps.core.parameter_text import declared_parameters, text_of, value_of
+from apps.core.parameter_text import declared_parameters, read_json, text_of, value_of
 
 
 def parameter(**spec):
@@ -89,3 +92,26 @@ def test_text_of_reads_back():
         "null",
         '{"k": "ü"}',
     ]
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ('"\\u0000"', "U+0000"),
+        ('{"a\\u0000": 1}', "U+0000"),
+        ('["\\\\\\u0000"]', "U+0000"),
+        ('"\\ud800"', "surrogate"),
+        ('"\ud800"', "surrogate"),
+        ("1e999", "too large"),
+        ("[" * 202 + "]" * 202, "nested too deep"),
+        ("[" * 100_000, "nested too deep"),
+    ],
+)
+def test_what_could_not_be_stored_is_not_read(text, complaint):
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        read_json(text)
+
+
+@pytest.mark.parametrize("text", ['"\\\\u0000"', '"\\ud83d\\ude00"', "[" * 200 + "]" * 200, '"[[[[{{{{"'])
+def test_what_only_looks_so_is_read(text):
+    assert read_json(text) == json.loads(text)
