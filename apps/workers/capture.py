@@ -2,20 +2,37 @@
 
 import logging
 import os
+import time
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
 KEPT_BYTES = 64 * 1024  # of the beginning, in memory: enough for previews and for parsing what is small
 RESERVED_BYTES = 128  # below the limit, for the notice
+HELD_SECONDS = 0.2  # by a filter, at most: who follows the log sees a line within 0.25 s
 
 
 class OutputFilter(Protocol):
-    """Changes a stream on its way to the log, for example to remove secrets; may hold bytes back until ``flush``."""
+    """Changes a stream on its way to the log, for example to remove secrets; may hold bytes back for a while."""
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held back."""
+        ...
 
     def feed(self, data: bytes) -> bytes: ...
 
-    def flush(self) -> bytes: ...
+    def release(self) -> bytes:
+        """Return what was held back for long enough; the stream may go on."""
+        ...
+
+    def flush(self) -> bytes:
+        """Return what is held back at the end of the stream."""
+        ...
+
+    def cut(self) -> bytes:
+        """The same, where the stream goes on but is not read any further."""
+        ...
 
 
 class Sink(Protocol):
@@ -43,6 +60,9 @@ class Capture:
         self.dropped = 0  # bytes of the program that did not get into it
         self.lines = 0  # line breaks in the log file
         self.truncated = False
+        self.release_at: float | None = (
+            None  # when what the filter holds back is to be released, by the monotonic clock
+        )
         self._room = max(0, limit - RESERVED_BYTES)
         self._filter = output_filter
         self._fd = -1
@@ -52,9 +72,23 @@ class Capture:
         """Take the next bytes of the stream."""
         if len(data) <= self._room and not self.truncated:
             self._room -= len(data)
-            self._keep(self._filter.feed(data) if self._filter else data)
+            self._keep(self._filtered(self._filter, data) if self._filter else data)
             return
         self._overflow(data)
+
+    def _filtered(self, output_filter: OutputFilter, data: bytes) -> bytes:
+        kept = output_filter.feed(data)
+        if not output_filter.held:
+            self.release_at = None
+        elif self.release_at is None or output_filter.held <= len(data):  # nothing of it is older than these bytes
+            self.release_at = time.monotonic() + HELD_SECONDS
+        return kept
+
+    def release(self) -> None:
+        """Write what the filter holds back; it has waited for what comes next for long enough."""
+        self.release_at = None
+        if self._filter and not self.truncated:
+            self._keep(self._filter.release())
 
     def _overflow(self, data: bytes) -> None:
         if self.truncated:
@@ -64,7 +98,8 @@ class Capture:
         self.dropped += len(data) - len(kept)
         self.truncated = True
         if self._filter:
-            kept = self._filter.feed(kept) + self._filter.flush()
+            kept = self._filter.feed(kept) + self._filter.cut()
+            self.release_at = None
         self._keep(kept + f"\n\n[OUTPUT TRUNCATED: {self.name} exceeded size limit]\n".encode())
 
     def close(self) -> None:

@@ -221,8 +221,23 @@ class _Run:
             if self.command.limits.processes and not self.ended:
                 timeout = WATCH_SECONDS if timeout is None else min(timeout, WATCH_SECONDS)
                 self._count_processes()
+            if self.stdout.release_at or self.stderr.release_at:
+                timeout = self._release_held(timeout)
             for descriptor, events in self.poller.poll(None if timeout is None else timeout * 1000):
                 self.handlers[descriptor](events)
+
+    def _release_held(self, timeout: float | None) -> float | None:
+        """Let out what the filters have held back for long enough; return when to look again, at the latest."""
+        now = time.monotonic()
+        for capture in (self.stdout, self.stderr):
+            if capture.release_at is None:
+                continue
+            if capture.release_at <= now:
+                capture.release()
+            else:
+                left = capture.release_at - now
+                timeout = left if timeout is None else min(timeout, left)
+        return timeout
 
     def _watch_for(self, descriptor: int, events: int, handler: Callable[[int], None]) -> None:
         self.poller.register(descriptor, events)

@@ -1,9 +1,11 @@
 """One output stream into its log."""
 
+import time
 from pathlib import Path
 
 import pytest
 
+from apps.core.redaction import Redactor
 from apps.workers.capture import KEPT_BYTES, Capture
 
 NOTICE = b"\n\n[OUTPUT TRUNCATED: stderr exceeded size limit]\n"
@@ -61,38 +63,69 @@ def test_content_and_tail_of_a_large_log_come_from_the_file(tmp_path: Path) -> N
     assert stream.tail(16) == b"0019998\n0019999\n"
 
 
-class Reversing:
-    """Holds back the last byte, as a filter does that looks for what spans two chunks."""
-
-    def __init__(self) -> None:
-        self.held = b""
-
-    def feed(self, data: bytes) -> bytes:
-        data = self.held + data.replace(b"secret", b"***")
-        self.held = data[-1:]
-        return data[:-1]
-
-    def flush(self) -> bytes:
-        held, self.held = self.held, b""
-        return held
+def redacted(path: Path, limit: int = 1000) -> Capture:
+    return Capture("stderr", path / "stderr.log", limit, Redactor(["secret"]).stream())
 
 
 def test_filter_stands_between_program_and_log(tmp_path: Path) -> None:
-    stream = Capture("stderr", tmp_path / "stderr.log", 1000, Reversing())
-    stream.feed(b"a secret")
-    assert (tmp_path / "stderr.log").read_bytes() == b"a **"
+    stream = redacted(tmp_path)
+    stream.feed(b"a secr")
+    assert (tmp_path / "stderr.log").read_bytes() == b"a "
+    stream.feed(b"et or sec")
     stream.close()
 
-    assert stream.content() == b"a ***"
+    assert stream.content() == b"a *** or sec"
 
 
-def test_filter_is_flushed_before_the_notice(tmp_path: Path) -> None:
-    stream = Capture("stderr", tmp_path / "stderr.log", 128 + 8, Reversing())
+@pytest.mark.parametrize("room", [8, 7, 3])
+def test_secret_cut_by_the_limit_is_not_begun(tmp_path: Path, room: int) -> None:
+    stream = redacted(tmp_path, 128 + room)
     stream.feed(b"a secretly kept")
+    stream.release()
     stream.close()
 
     assert stream.content() == b"a ***" + NOTICE
-    assert stream.dropped == 7  # of what the program wrote
+    assert stream.dropped == 15 - room  # of what the program wrote
+    assert stream.release_at is None
+
+
+def test_held_bytes_are_due_a_fifth_of_a_second_after_the_first_of_them(tmp_path: Path) -> None:
+    stream = redacted(tmp_path)
+    begun = time.monotonic()
+
+    stream.feed(b"se")
+    first_due = stream.release_at
+    stream.feed(b"c")
+
+    assert first_due is not None
+    assert begun + 0.2 <= first_due <= time.monotonic() + 0.2
+    assert stream.release_at == first_due
+    assert (stream.size, stream.content()) == (0, b"")
+    stream.feed(b" se")
+    assert stream.release_at > first_due
+    stream.close()
+
+
+def test_released_bytes_are_in_the_log(tmp_path: Path) -> None:
+    stream = redacted(tmp_path)
+    stream.feed(b"a\nse")
+
+    stream.release()
+
+    assert (stream.content(), stream.release_at) == (b"a\nse", None)
+    stream.feed(b"cret\n")
+    stream.close()
+    assert (stream.content(), stream.lines) == (b"a\nse***\n", 2)
+
+
+def test_nothing_is_due_when_nothing_is_held(tmp_path: Path) -> None:
+    stream = redacted(tmp_path)
+
+    stream.feed(b"a sec")
+    stream.feed(b"ond\n")
+
+    assert (stream.content(), stream.release_at) == (b"a second\n", None)
+    stream.close()
 
 
 def test_without_a_log_the_beginning_is_kept() -> None:
