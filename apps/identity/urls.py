@@ -1,16 +1,18 @@
-"""Routes of signing in, which have no version prefix, and of identities and their rights."""
+"""Routes of signing in, which have no version prefix, of identities and their rights, and of the audit trail."""
 
 from django.urls import path
 
 from apps.core.api.routers import Router
 from apps.identity.api import account, integration_tokens, later, permissions, sensor_tokens, sign_in
 from apps.identity.api.identities import IdentityRoleView, IdentityViewSet
+from apps.identity.audit.api import AuditEventViewSet
 
 router = Router()
 router.register("api/v1/identities", IdentityViewSet, basename="identity")
 router.register("api/v1/permissions/sets", permissions.PermissionSetViewSet, basename="permission-set")
 
-_TOKENS = "api/v1/identities/<str:pk>/integration-tokens"
+_AUDIT = "api/v1/audit-events"
+_TOKENS = "api/v1/identities/<str:id>/integration-tokens"
 
 urlpatterns = [
     path("auth/settings", sign_in.SettingsView.as_view()),
@@ -29,12 +31,15 @@ urlpatterns = [
     path("api/v1/agent/binary", later.AgentBinaryView.as_view()),
     path("api/v1/agent/info", later.AgentInfoView.as_view()),
     # Fixed words ahead of the ids in their place.
-    path("api/v1/identities/roles/<str:pk>", IdentityRoleView.as_view()),
-    path("api/v1/permissions/sets/roles/<str:pk>", permissions.SetRoleView.as_view()),
+    path("api/v1/identities/roles/<str:id>", IdentityRoleView.as_view()),
+    path("api/v1/permissions/sets/roles/<str:id>", permissions.SetRoleView.as_view()),
     path("api/v1/permissions/assignments", permissions.AssignmentsView.as_view()),
-    path("api/v1/permissions/assignments/<str:pk>", permissions.AssignmentView.as_view()),
+    path("api/v1/permissions/assignments/<str:id>", permissions.AssignmentView.as_view()),
     path(_TOKENS, integration_tokens.IntegrationTokensView.as_view()),
-    path(f"{_TOKENS}/<str:token_pk>", integration_tokens.IntegrationTokenView.as_view()),
-    path(f"{_TOKENS}/<str:token_pk>/revoke", integration_tokens.RevocationView.as_view()),
+    path(f"{_TOKENS}/<str:token_id>", integration_tokens.IntegrationTokenView.as_view()),
+    path(f"{_TOKENS}/<str:token_id>/revoke", integration_tokens.RevocationView.as_view()),
+    path(_AUDIT, AuditEventViewSet.as_view({"get": "list"})),
+    path(f"{_AUDIT}/by-request/<str:request_id>", AuditEventViewSet.as_view({"get": "by_request"})),
+    path(f"{_AUDIT}/<str:id>", AuditEventViewSet.as_view({"get": "retrieve"})),
     *router.urls,
 ]

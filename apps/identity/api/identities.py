@@ -1,5 +1,6 @@
 """Identities: list, create, read, change, freeze, delete, and their roles (api.md section 20)."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db.models import Prefetch, QuerySet
@@ -74,8 +75,10 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
         held = PermissionAssignment.objects.select_related("permset").order_by("created", "id")
         return rows.prefetch_related(Prefetch("assignments", queryset=held))
 
+    def facts_of_new(self, data: Mapping[str, Any]) -> Facts:
+        return Facts(ref=data["login"])
+
     def perform_create(self, data: dict[str, Any]) -> Identity:
-        self.authorize(Facts(ref=data["login"]))
         return services.create_identity(**data)
 
     @extend_schema(request=IdentityUpdateBody, responses=IdentitySerializer)
@@ -143,7 +146,7 @@ class IdentityRoleView(AttuneView):
         self.found()
 
     @extend_schema(responses=SuccessSerializer)
-    def delete(self, request: Request, pk: str) -> Response:
+    def delete(self, request: Request, **_path: str) -> Response:
         """Take the role away."""
         held = self.found()
         self.authorize(Facts())
@@ -151,4 +154,4 @@ class IdentityRoleView(AttuneView):
         return envelopes.wrapped_done(f"Role '{held.role}' removed successfully")
 
     def found(self) -> IdentityRoleAssignment:
-        return row_with_id(IdentityRoleAssignment.objects.all(), self.kwargs["pk"], "Role assignment")
+        return row_with_id(IdentityRoleAssignment.objects.all(), self.kwargs["id"], "Role assignment")

@@ -31,7 +31,7 @@ class _OfIdentity(AttuneView):
 
     def identity(self) -> Identity:
         """Return the identity that the path names. Raises NotFound."""
-        return row_with_id(Identity.objects.all(), self.kwargs["pk"], "Identity")
+        return row_with_id(Identity.objects.all(), self.kwargs["id"], "Identity")
 
     def own_identity(self) -> Identity:
         """Return the identity that the path names, which the caller may change."""
@@ -42,7 +42,7 @@ class _OfIdentity(AttuneView):
     def token(self) -> IntegrationToken:
         """Return the token that the path names, of an identity that the caller may change."""
         rows = IntegrationToken.objects.filter(identity=self.own_identity())
-        return row_with_id(rows, self.kwargs["token_pk"], "Integration token")
+        return row_with_id(rows, self.kwargs["token_id"], "Integration token")
 
 
 class IntegrationTokensView(_OfIdentity):
@@ -53,14 +53,14 @@ class IntegrationTokensView(_OfIdentity):
     holds_secrets = frozenset({"post"})
 
     @extend_schema(responses=unpaged(IntegrationTokenSerializer))
-    def get(self, request: Request, pk: str) -> Response:
+    def get(self, request: Request, **_path: str) -> Response:
         """List the tokens, newest first; their secrets are kept nowhere."""
-        identity = row_with_id(visible_identities(self.caller), pk, "Identity")
+        identity = row_with_id(visible_identities(self.caller), self.kwargs["id"], "Identity")
         rows = IntegrationToken.objects.filter(identity=identity).order_by("-created", "-id")
         return envelopes.single(IntegrationTokenSerializer(rows, many=True).data)
 
     @extend_schema(request=IntegrationTokenBody, responses={201: NewIntegrationTokenSerializer})
-    def post(self, request: Request, pk: str) -> Response:
+    def post(self, request: Request, **_path: str) -> Response:
         """Make a token. The answer shows its secret, this once."""
         identity = self.own_identity()
         made = integration_tokens.create(identity, **self.validated(IntegrationTokenBody), by=self.caller)
@@ -75,7 +75,7 @@ class IntegrationTokenView(_OfIdentity):
     grants: ClassVar = {"delete": "identities:update"}
 
     @extend_schema(responses=SuccessSerializer)
-    def delete(self, request: Request, pk: str, token_pk: str) -> Response:
+    def delete(self, request: Request, **_path: str) -> Response:
         """Delete a token; it signs in no longer."""
         token = self.token()
         integration_tokens.delete(token)
@@ -89,7 +89,7 @@ class RevocationView(_OfIdentity):
     grants: ClassVar = {"post": "identities:update"}
 
     @extend_schema(request=RevocationBody, responses=IntegrationTokenSerializer)
-    def post(self, request: Request, pk: str, token_pk: str) -> Response:
+    def post(self, request: Request, **_path: str) -> Response:
         """Revoke a token: it stays listed and signs in no longer."""
         token = self.token()
         revoked = integration_tokens.revoke(token, reason=self.validated(RevocationBody).get("reason"), by=self.caller)

@@ -44,7 +44,7 @@ class AgentBinaryView(AttuneView):
     name = "Agent download"
     grants = {"get": PUBLIC}
 
-    @extend_schema(responses={503: None})
+    @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
         return _not_there("Agent downloads disabled", "No token for downloads of the agent is configured")
 
@@ -55,7 +55,7 @@ class AgentInfoView(AttuneView):
     name = "Agent programs"
     grants = {"get": PUBLIC}
 
-    @extend_schema(responses={503: None})
+    @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
         return _not_there("Not configured", "No folder with programs of the agent is configured")
 

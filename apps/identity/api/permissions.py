@@ -100,7 +100,7 @@ class SetRoleView(AttuneView):
         self.found()
 
     @extend_schema(responses=SuccessSerializer)
-    def delete(self, request: Request, pk: str) -> Response:
+    def delete(self, request: Request, **_path: str) -> Response:
         """Take the set from the role, and so from everybody who holds it by the role."""
         given = self.found()
         self.authorize(given.permset)
@@ -109,7 +109,7 @@ class SetRoleView(AttuneView):
 
     def found(self) -> PermissionSetRoleAssignment:
         rows = PermissionSetRoleAssignment.objects.select_related("permset")
-        return row_with_id(rows, self.kwargs["pk"], "Role assignment")
+        return row_with_id(rows, self.kwargs["id"], "Role assignment")
 
 
 class AssignmentsView(AttuneView):
@@ -158,7 +158,7 @@ class AssignmentView(AttuneView):
         self.found()
 
     @extend_schema(responses=SuccessSerializer)
-    def delete(self, request: Request, pk: str) -> Response:
+    def delete(self, request: Request, **_path: str) -> Response:
         """Take the set away."""
         held = self.found()
         self.authorize(held.permset)
@@ -167,4 +167,4 @@ class AssignmentView(AttuneView):
 
     def found(self) -> PermissionAssignment:
         rows = PermissionAssignment.objects.select_related("permset")
-        return row_with_id(rows, self.kwargs["pk"], "Assignment")
+        return row_with_id(rows, self.kwargs["id"], "Assignment")

@@ -15,9 +15,11 @@ from tests.factories import (
     make_action,
     make_event,
     make_execution,
+    make_identity,
     make_pack,
     make_rule,
     make_sensor,
+    make_set,
     make_trigger,
     make_worker,
 )
@@ -239,7 +241,8 @@ REQUIRED = {
     "name": "n", "scope": "system", "owner": "", "type": "other", "path": "/nope", "login": "nobody", "token": "t",
     "password": "password", "refresh_token": "t", "current_password": "x", "new_password": "password", "content": 1,
     "entry": 1, "data": 1, "runtime_ref": "core.shell", "trigger_ref": "pp.t", "sensor_ref": "pp.s",
-    "trigger_types": ["pp.t"], "webhook_config": {}, "payload": 1, "trigger_params": {},
+    "trigger_types": ["pp.t"], "webhook_config": {}, "payload": 1, "trigger_params": {}, "role": "r", "grants": [],
+    "permission_set_ref": "core.admin",
 }  # fmt: skip
 # Said in the contract: 501 until they are configured or built.
 NOT_YET = {"/auth/callback", "/auth/oidc/login", "/auth/ldap/login"}
@@ -266,6 +269,8 @@ class Api:
             "/events/{id}": str(make_event(trigger=trigger).pk),
             "/rules/{ref}": make_rule(pack=pack, ref="pp.rule", trigger=trigger, action=action).ref,
             "/packs/{ref}": "pp",
+            "/identities/{id}": str(make_identity().pk),
+            "/permissions/sets/{id}": str(make_set().pk),
             "/runtimes/{ref}": "core.shell",
             "{entity_type}": "execution",
             "{stream}": "stdout",
@@ -418,6 +423,7 @@ def test_what_is_the_servers_is_not_taken_from_a_body(product):
         "status": "completed", "executor": 1, "epoch": 9, "worker": 1, "parent": 1, "root": 1, "pinned": True,
         "original_execution": 1, "result": {"a": 1}, "retry_count": 7, "installed_by": 1, "pack": 1, "workflow_def": 1,
         "size_bytes": 9, "correlation_id": "00000000-0000-0000-0000-000000000000",
+        "frozen": True, "roles": ["admin"], "direct_permissions": ["core.admin"],
     }  # fmt: skip
     bodies = {
         "/api/v1/packs": {"ref": "other", "label": "q", "version": "1.0.0"},
@@ -432,6 +438,7 @@ def test_what_is_the_servers_is_not_taken_from_a_body(product):
         "/api/v1/artifacts": {"ref": "r", "scope": "system", "owner": "", "type": "other"},
         "/api/v1/executions/execute": {"action_ref": "pp.a"},
         "/api/v1/triggers": {"ref": "pp.other", "label": "t"},
+        "/api/v1/identities": {"login": "nobody"},
         "/api/v1/sensors": {
             "ref": "pp.other",
             "pack_ref": "pp",
@@ -458,7 +465,7 @@ def test_what_is_the_servers_is_not_taken_from_a_body(product):
         assert {name: made[name] for name in allowed} == allowed
 
 
-_ONE_OF_TWO = ("/register", "/progress", "/rules/test", "/rules/backtest")  # none required alone, but one of them
+_ONE_OF_TWO = ("/register", "/progress", "/rules/test", "/rules/backtest", "/assignments")  # none required alone, but one of them
 
 
 @of_the_product

@@ -9,6 +9,7 @@ from apps.actions.models import Action
 from apps.events.models import WebhookEventLog
 from apps.executions.artifacts import Origin, add_json_version
 from apps.executions.models import Artifact, Execution, ExecutionHistory
+from apps.identity.models import IdentityRoleAssignment, IntegrationToken
 from apps.packs.models import Pack
 from apps.rules.models import Enforcement, RuleDecision
 from apps.workers.models import Runtime, Worker, WorkerHistory
@@ -17,6 +18,8 @@ from tests.factories import (
     make_action,
     make_event,
     make_execution,
+    make_holder,
+    make_identity,
     make_pack,
     make_rule,
     make_runtime,
@@ -76,6 +79,12 @@ ALWAYS = {
     "/api/v1/events/{id}": "config payload replay_of correlation_id",
     "/api/v1/enforcements": "id rule rule_ref trigger_ref event status condition created",
     "/api/v1/enforcements/{id}": "condition conditions config payload resolved_at",
+    "/api/v1/identities": "id login display_name frozen attributes roles",
+    "/api/v1/identities/{id}": "id login display_name frozen attributes roles direct_permissions",
+    "/api/v1/identities/{id}/integration-tokens": (
+        "id identity_id label description token_prefix token_suffix created_by expires_at last_used_at last_used_ip "
+        "revoked_at revoked_by revocation_reason active created updated"
+    ),
     "/auth/me": (
         "id login display_name auth_provider is_local can_change_password effective_permissions "
         "assigned_permission_set_refs"
@@ -89,6 +98,8 @@ OMITTED_FROM = {
     "/api/v1/enforcements": {"payload", "config", "conditions", "resolved_at"},
     "/api/v1/executions": {"config", "result", "executor", "pack_ref"},
     "/api/v1/executions/{id}": {"permission_set_refs", "worker_selector", "started_at", "workflow_task"},
+    "/api/v1/identities": {"password_hash", "direct_permissions", "auth_provider"},
+    "/api/v1/identities/{id}/integration-tokens": {"token", "token_hash"},
     "/api/v1/artifacts": {"data", "description", "retention_policy", "retention_limit"},
     "/api/v1/artifacts/{id}/versions": {"content_json", "meta", "artifact"},
 }
@@ -114,6 +125,7 @@ class Rows:
         self.rule = make_rule(pack=self.pack, ref="pp.r", action=self.action, trigger=self.trigger)
         self.event = make_event(trigger=self.trigger, payload={"a": 1})
         self.enforcement = self._enforce(self.rule)
+        self.identity = make_holder("core.viewer")
         ExecutionHistory.objects.all().delete()
         WorkerHistory.objects.all().delete()
         self._add_to_parents()
@@ -132,6 +144,10 @@ class Rows:
         self._add_to_parents()
 
     def _add_to_parents(self):
+        IdentityRoleAssignment.objects.create(identity=make_identity(), role="r")
+        IntegrationToken.objects.create(
+            identity=self.identity, label="t", token_hash=f"{IntegrationToken.objects.count()}"
+        )
         add_json_version(self.artifact.pk, {"a": 1}, Origin(execution=self.execution.pk))
         retry = {"original_execution": self.execution, "retry_count": Execution.objects.count(), "enforcement": 1}
         make_execution(action=self.action, status="failed", **retry)
@@ -165,6 +181,7 @@ class Rows:
             "/artifacts/{id}": self.artifact.pk,
             "/actions/{ref}": self.action.ref,
             "/packs/{ref}": self.pack.ref,
+            "/identities/{id}": self.identity.pk,
             "/runtimes/{ref}": self.runtime.ref,
             "/artifacts/ref/{ref}": self.artifact.ref,
             "/triggers/{ref}": self.trigger.ref,
