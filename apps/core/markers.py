@@ -48,6 +48,14 @@ def marked(document: Any, paths: Iterable[Path]) -> tuple[Any, dict[str, Any]]:
     return document, taken
 
 
+def emptied(document: Any, paths: Iterable[Path]) -> Any:
+    """Return the document with null at each of these places; it is not changed itself."""
+    for path in sorted(paths, key=len):
+        if _value_at(document, path)[1] is not None:
+            document = _with(document, path, None)
+    return document
+
+
 def restored(document: Any, values: Mapping[str, Any]) -> Any:
     """Return the document with the values back in the places of their markers; other places are left alone."""
     for text, value in values.items():

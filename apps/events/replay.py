@@ -6,6 +6,7 @@ from typing import Any
 from apps.core.errors import ConflictError, UnprocessableEntity
 from apps.events.models import Event, Trigger
 from apps.events.rule_port import RuleUse, rule_port
+from apps.events.secrets import real_payload
 from apps.events.services import EventRequest, store_event
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def replay_event(
     new = store_event(
         EventRequest(
             trigger=trigger,
-            payload=event.payload if payload is AS_IT_WAS else payload,
+            payload=real_payload(event) if payload is AS_IT_WAS else payload,
             config=event.config,
             rule=rule,
             replay_of=event,

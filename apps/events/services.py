@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from apps.core import clock, sql
 from apps.events.models import Event, Sensor, Trigger
 from apps.events.rule_port import RuleUse
+from apps.events.secrets import keep_payload, without_secrets
 from apps.events.signals import event_stored
 
 logger = logging.getLogger(__name__)
@@ -40,11 +41,12 @@ class EventRequest:
 def store_event(request: EventRequest) -> Event:
     """Store an event and have its rules decided, all in one transaction (the caller's, when there is one)."""
     rule = request.rule
+    payload, secrets = without_secrets(request.payload, request.trigger.out_schema)
     event = Event(
         trigger=request.trigger,
         trigger_ref=request.trigger.ref,
         config=request.config,
-        payload=request.payload,
+        payload=payload,
         source=request.source,
         source_ref=request.source_ref,
         rule=rule.id if rule is not None else None,
@@ -56,6 +58,8 @@ def store_event(request: EventRequest) -> Event:
     if request.correlation_id is not None:
         event.correlation_id = request.correlation_id
     _insert(event)
+    if secrets:
+        keep_payload(event, request.payload, secrets)
     _tell(event, rule)
     return event
 

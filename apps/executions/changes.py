@@ -16,6 +16,7 @@ from apps.executions.errors import ActionGone, AlreadyFinished, ExecutionNotFoun
 from apps.executions.models import Execution
 from apps.executions.requests import store
 from apps.executions.retries import next_attempt
+from apps.executions.secrets import edited_config
 from apps.executions.states import TERMINAL, Status
 from apps.executions.transitions import record_change
 from apps.identity.models import Identity
@@ -75,14 +76,17 @@ def retry_execution(execution_id: int, *, by: Identity, changes: RetryChanges) -
         workflow_task=None,
         expires_at=None,
         not_before=changes.not_before,
-        **_given(changes),
+        **_given(old, changes),
     )
     return store(attempt, action=old.action, actor=f"identity:{by.pk}", reason=changes.reason or None)
 
 
-def _given(changes: RetryChanges) -> dict[str, Any]:
+def _given(old: Execution, changes: RetryChanges) -> dict[str, Any]:
+    parameters = changes.parameters
+    if isinstance(parameters, Mapping):
+        parameters = edited_config(old, parameters)
     columns = {
-        "config": _or_none(changes.parameters),
+        "config": _or_none(parameters),
         "env_vars": _or_none(changes.env_vars),
         "permission_set_refs": changes.permission_set_refs,
         "worker_selector": changes.worker_selector,

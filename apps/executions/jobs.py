@@ -7,11 +7,14 @@ from django.conf import settings
 
 from apps.actions.cached import current_action
 from apps.actions.models import Action
+from apps.core.redaction import Redactor
 from apps.core.schemas import fill_defaults, secret_names
 from apps.executions.log_versions import log_directory
 from apps.executions.models import Execution
 from apps.executions.parameters import own_variables, parameters_of, special_of
+from apps.executions.secrets import real_config, secrets_of_run
 from apps.identity.tokens import mint_execution_token
+from apps.keys.ambient import ambient_keys
 from apps.packs.services import pack_directory
 from apps.workers.agent import WorkerAgent
 from apps.workers.environments import ready_environment
@@ -30,8 +33,8 @@ def job_of(execution: Execution, agent: WorkerAgent, *, called_off: Callable[[],
     """
     Return the job of an execution; builds the pack's environment first when it is missing.
 
-    Raises ActionMissing. May take as long as an environment build; that time does not count against the time limit.
-    ``called_off`` ends the wait for a build that another run makes.
+    Raises ActionMissing, KeyNotReadable, CannotDecrypt. May take as long as an environment build; that time does not
+    count against the time limit. ``called_off`` ends the wait for a build that another run makes.
     """
     action = current_action(execution.action_id) if execution.action_id is not None else None
     if action is None:
@@ -39,6 +42,12 @@ def job_of(execution: Execution, agent: WorkerAgent, *, called_off: Callable[[],
     pack = action.pack
     spec = runtime_spec(action.runtime, action.runtime_version_constraint, agent.offers()) if action.runtime else None
     timeout_seconds = execution.timeout_seconds or settings.TASK_TIMEOUT_SECONDS
+    config = real_config(execution)
+    variables = _product_variables(execution, action, timeout_seconds)
+    ambient = ambient_keys(pack_id=action.pack_id, action_id=action.pk, wanted=action.ambient_keys)
+    redactor = Redactor(
+        [*secrets_of_run(config, action.param_schema), *ambient.secrets, variables.get("ATTUNE_API_TOKEN", "")]
+    )
     pack_dir = pack_directory(pack)
     return Job(
         execution_id=execution.pk,
@@ -52,8 +61,8 @@ def job_of(execution: Execution, agent: WorkerAgent, *, called_off: Callable[[],
         available_runtimes=tuple(read_capabilities(agent.offers())[0]),
         pack_dir=pack_dir,
         env_dir=_environment(action, spec, pack_dir, called_off),
-        parameters=fill_defaults(action.param_schema, parameters_of(execution.config, action.param_schema)),
-        ambient={},
+        parameters=fill_defaults(action.param_schema, parameters_of(config, action.param_schema)),
+        ambient=ambient.values,
         secret_names=secret_names(action.param_schema),
         parameter_delivery=action.parameter_delivery,
         parameter_format=action.parameter_format,
@@ -61,13 +70,14 @@ def job_of(execution: Execution, agent: WorkerAgent, *, called_off: Callable[[],
         timeout_seconds=timeout_seconds,
         limits=execution.limits or {},
         kill_grace_seconds=settings.KILL_GRACE_SECONDS,
-        env=own_variables(execution.config, execution.env_vars, action.param_schema)[0],
-        context=special_of(execution.config, action.param_schema, "context"),
-        attune_env=_product_variables(execution, action, timeout_seconds),
+        env=own_variables(config, execution.env_vars, action.param_schema)[0],
+        context=special_of(config, action.param_schema, "context"),
+        attune_env=variables,
         preload=tuple(pack.preload or ()),
         log_dir=log_directory(execution.pk),
         stdout_limit=settings.MAX_STDOUT_BYTES,
         stderr_limit=settings.MAX_STDERR_BYTES,
+        redactor=redactor if redactor else None,
     )
 
 
@@ -97,6 +107,9 @@ def _product_variables(execution: Execution, action: Action, timeout_seconds: in
             action_ref=execution.action_ref,
             executor=execution.executor_id,
             permission_set_refs=execution.permission_set_refs,
+            # What the set "standard" reaches (auth.md 6.3).
+            standard_access_action_refs=[execution.action_ref],
+            standard_access_pack_refs=[action.pack_ref],
             epoch=execution.epoch,
             lifetime_seconds=timeout_seconds + TOKEN_MARGIN_SECONDS,
         )

@@ -18,6 +18,7 @@ from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.errors import ParentFinished
 from apps.executions.models import Execution
 from apps.executions.parameters import left_out_text, parameters_of
+from apps.executions.secrets import keep_parameters, without_secrets
 from apps.executions.states import TERMINAL, Status
 from apps.executions.transitions import Step, announce, record_created, transition
 from apps.identity.models import SYSTEM_LOGIN, Identity
@@ -110,13 +111,20 @@ def request_execution(request: ExecutionRequest) -> Execution:
 
 
 def store(execution: Execution, *, action: Action | None, actor: str, reason: str | None = None) -> Execution:
-    """Write a new execution that is filled in, with its first history row, and put it in line when its time is now."""
+    """
+    Write a new execution that is filled in, with its first history row, and put it in line when its time is now.
+
+    Its config holds the real values of secret parameters; what is written has markers in their places.
+    """
     wait_seconds = (execution.not_before - clock.now()).total_seconds() if execution.not_before is not None else 0.0
     if wait_seconds > 0:
         alarm_on_commit(wait_seconds)
     elif not execution.held:
         execution.demand_id = demand_id(requirements_of(action, execution))
+    execution.config, secrets = without_secrets(execution.config, action.param_schema if action is not None else None)
     _insert(execution)
+    if secrets:
+        keep_parameters(execution, secrets)
     left_out = left_out_text(execution.config, execution.env_vars, action.param_schema if action is not None else None)
     record_created(execution, actor=actor, reason="; ".join(filter(None, (reason, left_out))) or None)
     announce(execution, Status.REQUESTED)

@@ -8,6 +8,7 @@ from apps.actions.models import Action, OnWorkerLost
 from apps.core import clock
 from apps.executions.models import Execution
 from apps.executions.requests import store
+from apps.executions.secrets import real_config
 from apps.executions.states import Status
 
 FIRST_DELAY_SECONDS = 1.0
@@ -26,6 +27,8 @@ KEPT = (
 def next_attempt(execution: Execution, *, retry_count: int, reason: str, **changes: Any) -> Execution:
     """Return the unsaved next attempt of ``execution``, with ``changes`` in place of what is taken over."""
     kept = {name: getattr(execution, name) for name in KEPT}
+    if execution.action_id is not None:  # without its action nobody could say what of it is secret
+        kept["config"] = real_config(execution)
     linked = {
         "original_execution_id": execution.original_execution_id or execution.pk,
         "retry_of_id": execution.pk,

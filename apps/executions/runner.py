@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
+from apps.actions.cached import current_action
 from apps.core import clock, sql
 from apps.executions.artifacts import record_allocated_sizes
 from apps.executions.dispatch import dispatch_on_commit
@@ -21,6 +22,7 @@ from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
 from apps.executions.models import Execution
 from apps.executions.results import store_result
 from apps.executions.retries import is_repeated, repeat_after_end
+from apps.executions.secrets import clean_files, take_out_of_result
 from apps.executions.states import Status
 from apps.executions.transitions import Step, record_step, transition
 from apps.workers.agent import WorkerAgent
@@ -71,7 +73,7 @@ def _program(execution: Execution, control: RunControl, agent: WorkerAgent) -> J
             agent, lambda: job_of(execution, agent, called_off=lambda: control.reason is not None)
         )
         release_connection()
-        return run_job(job, control, agent.services)
+        return clean_files(execution, run_job(job, control, agent.services), job.log_dir)
     except LeaseOver:
         raise
     except Exception as error:  # our own mistake must not leave the row running for ever
@@ -206,8 +208,9 @@ def _is_recorded(execution: Execution) -> bool:
 
 
 def _columns(execution: Execution, result: dict[str, Any]) -> dict[str, Any]:
+    action = current_action(execution.action_id) if "data" in result and execution.action_id is not None else None
     return {
-        **store_result(execution, result),
+        **store_result(execution, take_out_of_result(execution, action, result)),
         "exit_code": result.get("exit_code"),
         "duration_ms": result.get("duration_ms"),
         "succeeded": result.get("succeeded", False),

@@ -15,6 +15,7 @@ from typing import Final
 from django.db.models import Min, Q
 
 from apps.events.models import Event
+from apps.events.secrets import real_payloads
 from apps.rules.drafts import Draft
 from apps.rules.judging import EventView, Judgement, judge
 from apps.rules.views import payloads_of
@@ -140,12 +141,13 @@ def _events(draft: Draft, span: Span) -> Iterator[EventView]:
     rows = rows.filter(unbound | Q(rule=draft.rule_id) if draft.rule_id is not None else unbound)
     page = rows.filter(created__gte=span.since)
     while found := list(page.values_list(*_COLUMNS)[:_PAGE]):
+        real = real_payloads({pk: payload for pk, _trigger, payload, *_rest in found}) if out_schema else {}
         for pk, trigger_id, payload, config, source_ref, created in found:
             yield EventView(
                 id=pk,
                 trigger_id=trigger_id,
                 trigger_ref=draft.trigger_ref,
-                payload=payload,
+                payload=real.get(pk, payload),
                 config=config,
                 source_ref=source_ref,
                 created=created,

@@ -13,7 +13,7 @@ from typing import Any
 
 from apps.core import clock
 from apps.core.expressions import Lazy, Scope
-from apps.core.markers import marked
+from apps.core.markers import emptied, marked
 from apps.core.schemas import secret_paths, violations
 from apps.rules.conditions import evaluate_conditions
 from apps.rules.mapping import SecretScope, render_key, render_params
@@ -58,7 +58,8 @@ class EventView:
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
     """
-    What became of it. ``params`` are the execution's when it matched, ``shown_params`` the same with secrets marked.
+    What became of it. ``params`` are the execution's when it matched, ``shown_params`` the same with secrets marked, ``secrets`` what
+    stood there, by JSON pointer.
 
     ``steps`` is the trace of events.md section 7, ``not_before`` when a throttle delays the execution.
     """
@@ -70,6 +71,7 @@ class Judgement:
     steps: Sequence[Mapping[str, Any]] = ()
     params: Mapping[str, Any] | None = None
     shown_params: Mapping[str, Any] | None = None
+    secrets: Mapping[str, Any] = field(default_factory=dict)
     params_warnings: Sequence[Mapping[str, Any]] = ()
     not_before: datetime | None = None
 
@@ -105,7 +107,7 @@ def judge(
     )
     if not verdict.matched:
         return Judgement(outcome=verdict.outcome, reason=verdict.reason, error=verdict.error, steps=verdict.steps)
-    passage = _pass(rule, event, at, windows)
+    passage = _pass(rule, _shown_openly(event), at, windows)
     if passage.held_back:
         return Judgement(outcome=str(passage.outcome), reason=passage.reason, key=passage.key, steps=verdict.steps)
     aggregate = _aggregate_roots(passage.aggregated, event, payloads_of)
@@ -130,28 +132,36 @@ def _pass(rule: RuleView, event: EventView, at: datetime, windows: WindowStore |
 
 
 def _with_parameters(
-    rule: RuleView, event: EventView, at: datetime, passage: Passage, aggregate: Mapping[str, Any]
+    rule: RuleView, event: EventView, at: datetime, passage: Passage, aggregate: dict[str, Any]
 ) -> Judgement:
-    roots = _event_of_parameters(event) | aggregate
-    secret = SecretScope(
-        scope=_scope(rule, event, at, event_roots=roots, with_secrets=True),
-        places=secret_paths(rule.param_schema, rule.action_params) if rule.param_schema else (),
-    )
-    rendered = render_params(rule.action_params, _scope(rule, event, at, event_roots=roots), secret=secret)
+    everything = _scope(rule, event, at, event_roots=_event_of_parameters(event) | aggregate, with_secrets=True)
+    openly = _scope(rule, event, at, event_roots=_event_of_parameters(_shown_openly(event)) | aggregate)
+    places = secret_paths(rule.param_schema, rule.action_params) if rule.param_schema else ()
+    secret = SecretScope(scope=everything, places=places)
+    rendered = render_params(rule.action_params, openly, secret=secret)
     if rendered.error is not None:
         return _error(rendered.error)
     params = storable(rendered.value)
     problems = [problem.message for problem in violations(rule.param_schema, params)] if rule.strict else []
     if problems:
         return _error(f"Invalid parameters for action '{rule.action_ref}': {'; '.join(problems)}")
+    shown, secrets = marked(params, secret_paths(rule.param_schema, params) if rule.param_schema else ())
     return Judgement(
         outcome=passage.outcome or "matched",
         reason=passage.reason,
         params=params,
-        shown_params=with_markers(rule.param_schema, params),
+        shown_params=shown,
+        secrets=secrets,
         params_warnings=rendered.warnings,
         not_before=passage.not_before,
     )
+
+
+def _shown_openly(event: EventView) -> EventView:
+    """Return the event without its secret values: they are for the secret parameters of actions alone."""
+    if not event.out_schema:
+        return event
+    return replace(event, payload=emptied(event.payload, secret_paths(event.out_schema, event.payload)))
 
 
 def _error(text: str) -> Judgement:
@@ -163,12 +173,6 @@ def storable(value: Any) -> Any:
     text = json.dumps(value, separators=(",", ":"))
     kept = _UNSTORABLE.sub(lambda found: found[0] if found[1] or found[2] else "\\ufffd", text)
     return value if kept == text else json.loads(kept)
-
-
-def with_markers(schema: Any, params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters with the marker in place of each secret value."""
-    shown: Mapping[str, Any] = marked(params, secret_paths(schema, params))[0] if schema else params
-    return shown
 
 
 # --- What templates and expressions see -------------------------------------------------------------------------------

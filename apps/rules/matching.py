@@ -18,6 +18,7 @@ from apps.core import clock, sql
 from apps.events.models import Event
 from apps.events.rule_port import RuleUse
 from apps.executions.services import ExecutionRequest, request_execution
+from apps.keys import secret_store
 from apps.rules.judging import EventView, Judgement, judge
 from apps.rules.models import Enforcement, EnforcementStatus, Outcome, Rule, RuleDecision
 from apps.rules.views import CurrentRule, current_rule, current_rules, payloads_of, view_of_event
@@ -144,6 +145,10 @@ class _Decision:
             "resolved_at": clock.now(),
         }
         (enforcement_id,) = sql.insert_returning(Enforcement, row, ("id",))
+        if judgement.secrets:
+            secret_store.put(
+                secret_store.ENFORCEMENT_CONFIG, enforcement_id, judgement.secrets, source_ref=rule.action_ref
+            )
         return int(enforcement_id)
 
     def _request(self, judgement: Judgement, enforcement: int) -> None:

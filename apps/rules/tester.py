@@ -8,6 +8,7 @@ from apps.core import clock
 from apps.core.errors import BadRequest, NotFound, UnprocessableEntity
 from apps.core.schemas import violations
 from apps.events.models import Event
+from apps.events.secrets import real_payload
 from apps.rules.drafts import Draft
 from apps.rules.judging import EventView, Judgement, judge
 
@@ -23,7 +24,7 @@ def stored_event(draft: Draft, event_id: int) -> EventView:
         id=event.pk,
         trigger_id=event.trigger_id,
         trigger_ref=event.trigger_ref,
-        payload=event.payload,
+        payload=real_payload(event),
         config=event.config,
         source_ref=event.source_ref,
         created=event.created,

@@ -9,6 +9,7 @@ from django.db import connection
 from apps.core import sql
 from apps.core.schemas import secret_names
 from apps.events.models import Event
+from apps.events.secrets import real_payload
 from apps.rules.judging import EventView, RuleView
 from apps.rules.models import Rule
 from apps.rules.windows import Windows
@@ -112,7 +113,7 @@ def view_of_event(event: Event) -> EventView:
         id=event.pk,
         trigger_id=event.trigger_id,
         trigger_ref=event.trigger_ref,
-        payload=event.payload,
+        payload=real_payload(event),
         config=event.config,
         source_ref=event.source_ref,
         created=event.created,

@@ -1,11 +1,11 @@
 """What a run needs and what it reports: plain values that travel between the engine and the process runner."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from apps.workers.capture import OutputFilter
+from apps.core.redaction import Redactor
 
 
 class JobError(Exception):
@@ -58,7 +58,7 @@ class Job:
     log_dir: Path
     stdout_limit: int = 10 * 1024 * 1024
     stderr_limit: int = 10 * 1024 * 1024
-    output_filter: Callable[[], OutputFilter] | None = None  # makes one filter per stream
+    redactor: Redactor | None = None  # of the secrets this run is given; None: there are none
 
 
 @dataclass(frozen=True, kw_only=True)

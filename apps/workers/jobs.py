@@ -2,7 +2,9 @@
 
 import logging
 import os
+from typing import Any
 
+from apps.core.redaction import Redactor
 from apps.workers import results
 from apps.workers.capture import OutputFilter
 from apps.workers.control import RunControl, StopReason
@@ -19,6 +21,8 @@ from apps.workers.workplace import Workplace
 __all__ = ["Job", "JobReport", "OutputFilter", "RunControl", "RunnerServices", "RuntimeSpec", "StopReason", "run_job"]
 
 logger = logging.getLogger(__name__)
+
+SAID_BY_THE_PROGRAM = frozenset({"stdout", "stderr", "error", "data", "queue_ack"})
 
 
 def run_job(job: Job, control: RunControl, services: RunnerServices) -> JobReport:
@@ -77,7 +81,7 @@ def _command(preparation: Preparation, program: Program) -> Command:
         stderr_path=f"{job.log_dir}/stderr.log",
         stdout_limit=limits.output_bytes or job.stdout_limit,
         stderr_limit=limits.output_bytes or job.stderr_limit,
-        output_filter=job.output_filter,
+        output_filter=job.redactor.stream if job.redactor is not None else None,
         limits=limits,
         marks=marks_of(job),
     )
@@ -91,6 +95,8 @@ def _report(job: Job, ended: Ended, limits: Limits, *, inline_python: bool) -> J
         limits=limits,
         inline_python=inline_python,
     )
+    if job.redactor is not None:
+        _redact(result, job.redactor)
     if "data" in result:
         results.write_result_file(job.log_dir, result)
     stopped = ended.reason in ("cancel", "lost", "superseded")
@@ -104,6 +110,12 @@ def _report(job: Job, ended: Ended, limits: Limits, *, inline_python: bool) -> J
         stdout_bytes=ended.stdout.size,
         stderr_bytes=ended.stderr.size,
     )
+
+
+def _redact(result: dict[str, Any], redactor: Redactor) -> None:
+    """Take secrets out of what the program said; the numbers are ours."""
+    for name in SAID_BY_THE_PROGRAM & result.keys():
+        result[name] = redactor.redact_json(result[name])
 
 
 def _not_run(error: str, control: RunControl) -> JobReport:

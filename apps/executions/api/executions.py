@@ -25,6 +25,7 @@ from apps.executions.api.serializers import (
 )
 from apps.executions.api.waiting import LONGEST_SECONDS, wait_until_finished
 from apps.executions.models import Execution, ExecutionQuerySet
+from apps.executions.secrets import with_secret_values
 from apps.executions.services import request_execution, update_execution
 from apps.executions.states import PENDING, Status
 
@@ -87,9 +88,11 @@ class ExecutionViewSet(ExecutionViews):
         """Read an execution; with ``wait`` (seconds, up to 60) once it has ended."""
         seconds = wait_seconds(request)
         execution = self.get_object()
-        if query.boolean(request.query_params, "include_secret_values"):
+        with_secrets = query.boolean(request.query_params, "include_secret_values")
+        if with_secrets:
             self.caller.require("executions:decrypt", execution)
-        return envelopes.single(self.shown(finished_within(execution, seconds)))
+        execution = finished_within(execution, seconds)
+        return envelopes.single(self.shown(with_secret_values(execution) if with_secrets else execution))
 
     @extend_schema(request=ExecutionUpdateBody, responses=ExecutionSerializer)
     def update(self, request: Request, pk: str) -> Response:

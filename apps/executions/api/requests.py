@@ -11,6 +11,7 @@ from apps.executions.api.bodies import refuse_markers, start_time
 from apps.executions.errors import ExecutionNotFound
 from apps.executions.models import Execution
 from apps.executions.parameters import special_of
+from apps.executions.secrets import edited_config
 from apps.executions.services import UNSET, ExecutionRequest, RetryChanges
 from apps.identity.callers import Caller
 from apps.identity.grants import require_delegation
@@ -78,7 +79,7 @@ def retry_changes(caller: Caller, old: Execution, body: dict[str, Any]) -> Retry
     set_refs = body.get("permission_set_refs")
     require_delegation(caller, old.permission_set_refs if set_refs is None else set_refs, BEYOND_OWN_ACCESS)
     check_placement(body)
-    refuse_markers(body.get("parameters"))
+    refuse_markers(edited_config(old, body.get("parameters") or {}))  # those of stored values stand for them
     check_environment(body.get("env_vars"), body.get("parameters"), old.action)
     return RetryChanges(
         **{name: UNSET if body.get(name) is None else body[name] for name in _KEPT_UNLESS_GIVEN},

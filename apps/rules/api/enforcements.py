@@ -16,6 +16,7 @@ from apps.executions.api.documents import SECRETS
 from apps.rules.api.decisions import within
 from apps.rules.api.serializers import EnforcementSerializer, EnforcementSummarySerializer
 from apps.rules.models import Enforcement, EnforcementStatus
+from apps.rules.secrets import with_secret_values
 from apps.rules.visibility import visible_enforcements
 
 _NOT_LISTED = ("config", "payload", "conditions", "resolved_at")
@@ -68,6 +69,7 @@ class EnforcementViewSet(AttuneViewSet[Enforcement]):
         self.authorize(enforcement)
         if with_secrets:
             self.caller.require("enforcements:decrypt", enforcement)
+            enforcement = with_secret_values(enforcement)
         return envelopes.single(self.shown(enforcement))
 
     def rows(self) -> "QuerySet[Enforcement]":

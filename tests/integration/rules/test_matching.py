@@ -12,6 +12,7 @@ from apps.events.models import Event, Trigger
 from apps.events.rule_port import RuleUse
 from apps.events.services import EventRequest, store_event
 from apps.executions.models import Execution
+from apps.executions.secrets import real_config
 from apps.rules.models import Enforcement, Rule, RuleDecision, RuleWindow
 from apps.rules.sweep import decide_undecided
 from tests.factories import make_action, make_event, make_identity, make_pack, make_rule, make_trigger
@@ -204,7 +205,9 @@ def test_secrets_are_marked_in_enforcement_and_decision() -> None:
     happen(trigger, {"pin": "s3cret-p"})
 
     assert Enforcement.objects.get().config == {"password": marker, "plain": None}
-    assert Execution.objects.get().config == {"password": "s3cret-c", "plain": None}
+    execution = Execution.objects.get()
+    assert execution.config == {"password": marker, "plain": None}
+    assert real_config(execution) == {"password": "s3cret-c", "plain": None}
     decision = RuleDecision.objects.get(event=refused.pk)
     assert "s3cret" not in f"{decision.criteria} {decision.reason} {decision.error}"
 
