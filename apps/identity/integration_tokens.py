@@ -9,9 +9,12 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import transaction
+
 from apps.core import clock
 from apps.core.errors import BadRequest, ValidationFailed
 from apps.identity import protection
+from apps.identity.audit.administration import integration_token_changed
 from apps.identity.callers import Caller
 from apps.identity.models import Identity, IntegrationToken
 
@@ -58,20 +61,25 @@ def create(
         created_by=by.holder,
         expires_at=expires_at,
     )
+    integration_token_changed("created", token)
     return NewToken(token=token, secret=secret)
 
 
 def revoke(token: IntegrationToken, *, reason: str | None = None, by: Caller) -> IntegrationToken:
     """End a token now; one that was revoked keeps when, by whom and why."""
-    IntegrationToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(
+    changed = IntegrationToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(
         revoked_at=clock.now(), revoked_by=by.holder, revocation_reason=reason
     )
+    if changed:
+        integration_token_changed("revoked", token, reason=reason)
     token.refresh_from_db()
     return token
 
 
+@transaction.atomic
 def delete(token: IntegrationToken) -> None:
     """Forget a token; what it signed in stays signed in until its access token ends."""
+    integration_token_changed("deleted", token)
     token.delete()
 
 

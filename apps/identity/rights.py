@@ -7,6 +7,7 @@ from django.db import IntegrityError, models, transaction
 
 from apps.core.errors import BadRequest, ConflictError, NotFound
 from apps.identity import protection
+from apps.identity.audit import administration
 from apps.identity.callers import Caller
 from apps.identity.errors import NotOneself
 from apps.identity.grants import holds_set, problems
@@ -40,12 +41,14 @@ def freeze(identity: Identity, *, by: Caller) -> None:
     """Take the access away: no sign-in, no tokens; what runs goes on. Raises NotOneself, KeptByTheProduct."""
     protection.check_freezable(identity, by=by)
     identity.set(frozen=True)
+    administration.identity_changed("updated", identity, changed=["frozen"], frozen=True)
 
 
 def unfreeze(identity: Identity) -> None:
     """Give the access back. Raises KeptByTheProduct."""
     protection.check_changeable(identity)
     identity.set(frozen=False)
+    administration.identity_changed("updated", identity, changed=["frozen"], frozen=False)
 
 
 # --- Permission sets of an identity -----------------------------------------------------------------------------
@@ -55,12 +58,15 @@ def assign(permset: PermissionSet, identity: Identity) -> PermissionAssignment:
     """Let the identity hold the set. Raises ConflictError when it does, KeptByTheProduct."""
     protection.check_people(identity, "permission set")
     held = PermissionAssignment(identity=identity, permset=permset)
-    return _new(held, f"'{identity.login}' holds '{permset.ref}' already")
+    held = _new(held, f"'{identity.login}' holds '{permset.ref}' already")
+    administration.assignment_changed(administration.GIVEN, identity, permset)
+    return held
 
 
 def withdraw(held: PermissionAssignment) -> None:
     """Take a set away that was assigned."""
     held.delete()
+    administration.assignment_changed(administration.TAKEN, held.identity, held.permset)
 
 
 def check_own(identity: Identity, refs: Iterable[str], *, by: Caller) -> None:
@@ -97,9 +103,10 @@ def hold_exactly(identity: Identity, refs: Iterable[str], *, by: Caller) -> None
 def give_role(identity: Identity, role: str) -> IdentityRoleAssignment:
     """Let the identity have the role. Raises ConflictError when it has, KeptByTheProduct."""
     protection.check_people(identity, "role")
-    return _new(
-        IdentityRoleAssignment(identity=identity, role=role), f"'{identity.login}' has the role '{role}' already"
-    )
+    held = IdentityRoleAssignment(identity=identity, role=role)
+    held = _new(held, f"'{identity.login}' has the role '{role}' already")
+    administration.role_changed(administration.GIVEN, identity, role)
+    return held
 
 
 def take_role(held: IdentityRoleAssignment) -> None:
@@ -107,17 +114,21 @@ def take_role(held: IdentityRoleAssignment) -> None:
     if held.managed:
         raise ManagedElsewhere
     held.delete()
+    administration.role_changed(administration.TAKEN, held.identity, held.role)
 
 
 def give_set_to_role(permset: PermissionSet, role: str) -> PermissionSetRoleAssignment:
     """Let whoever has the role hold the set. Raises ConflictError when it is so."""
     given = PermissionSetRoleAssignment(permset=permset, role=role)
-    return _new(given, f"The role '{role}' gives '{permset.ref}' already")
+    given = _new(given, f"The role '{role}' gives '{permset.ref}' already")
+    administration.role_changed(administration.GIVEN, permset, role)
+    return given
 
 
 def take_set_from_role(given: PermissionSetRoleAssignment) -> None:
     """Take a set from everybody who holds it by the role."""
     given.delete()
+    administration.role_changed(administration.TAKEN, given.permset, given.role)
 
 
 # --- Permission sets themselves ---------------------------------------------------------------------------------
@@ -127,14 +138,20 @@ def update_set(permset: PermissionSet, changes: "Mapping[str, Any]") -> Permissi
     """Change ``label``, ``description`` and ``grants``, as far as they are named. Raises InvalidGrants."""
     if "grants" in changes and (found := problems(changes["grants"])):
         raise InvalidGrants("; ".join(found[:_MOST_PROBLEMS]))
-    return permset.set(**changes) if changes else permset
+    if not changes:
+        return permset
+    permset.set(**changes)
+    administration.permission_set_changed("updated", permset, changed=sorted(changes))
+    return permset
 
 
 _MOST_PROBLEMS = 10  # a message is for people
 
 
+@transaction.atomic
 def delete_set(permset: PermissionSet) -> None:
     """Delete a set with its assignments; tokens that name it are refused from then on."""
+    administration.permission_set_changed("deleted", permset)
     permset.delete()
 
 

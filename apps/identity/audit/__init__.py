@@ -7,8 +7,8 @@ one line::
     audit.record("pack.deleted", resource_type="pack", resource_id=pack.pk, resource_ref=pack.ref)
 """
 
-from apps.identity.audit.origin import note_actor
+from apps.identity.audit.origin import Actor, note_actor
 from apps.identity.audit.record import record, resource_of_request
 from apps.identity.audit.trail import trail
 
-__all__ = ["note_actor", "record", "resource_of_request", "trail"]
+__all__ = ["Actor", "note_actor", "record", "resource_of_request", "trail"]

@@ -107,7 +107,9 @@ def note_claims(claims: Claims) -> None:
         )
 
 
-def actor_of(actor: "Identity | Caller") -> Actor:
+def actor_of(actor: "Identity | Caller | Actor") -> Actor:
+    if isinstance(actor, Actor):
+        return actor
     if isinstance(actor, Identity):
         return Actor(identity_id=actor.pk, login=actor.login)
     return Actor(

@@ -43,7 +43,7 @@ def record(
     *,
     outcome: str = "success",
     category: str | None = None,
-    actor: "Identity | Caller | None" = None,
+    actor: "Identity | Caller | Actor | None" = None,
     resource_type: str | None = None,
     resource_id: int | None = None,
     resource_ref: str | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
+from apps.identity.audit import administration
 from apps.identity.errors import LoginTaken
 from apps.identity.models import ADMIN_SET_REF, Identity, PermissionAssignment, PermissionSet
 from apps.identity.services.identities import create_identity, give_sets
@@ -37,7 +38,8 @@ def store_permission_set(
     pack_ref: str | None = None,
 ) -> PermissionSet:
     """Create or replace a permission set, as a pack brings it; who holds it keeps it."""
-    held, _created = PermissionSet.objects.update_or_create(
+    before = PermissionSet.objects.filter(ref=ref).values_list("grants", flat=True).first()
+    held, created = PermissionSet.objects.update_or_create(
         ref=ref,
         defaults={
             "label": label,
@@ -47,6 +49,8 @@ def store_permission_set(
             "pack_ref": pack_ref,
         },
     )
+    if created or held.grants != before:
+        administration.permission_set_changed("created" if created else "updated", held, pack=pack_ref)
     return held
 
 

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 
 from apps.core.errors import Forbidden, NotFound, ValidationFailed
 from apps.identity import passwords, protection, throttle
+from apps.identity.audit import administration
 from apps.identity.errors import LoginTaken, WrongCredentials
 from apps.identity.models import (
     SENSOR_PREFIX,
@@ -63,6 +64,7 @@ def create_identity(
                 attributes=dict(attributes or {}),
                 password_hash=password_hash,
             )
+            administration.identity_changed("created", identity)
             give_sets(identity, permission_sets)
             give_roles(identity, roles)
     except IntegrityError:
@@ -111,7 +113,11 @@ def update_identity(identity: Identity, changes: Mapping[str, Any], *, by: "Call
         if changes["frozen"]:
             protection.check_freezable(identity, by=by)
         columns["frozen"] = changes["frozen"]
-    return identity.set(**columns) if columns else identity
+    if not columns:
+        return identity
+    identity.set(**columns)
+    administration.identity_changed("updated", identity, changed=sorted(changes), frozen=identity.frozen)
+    return identity
 
 
 @transaction.atomic
@@ -122,6 +128,7 @@ def delete_identity(identity: Identity, *, by: "Caller") -> None:
     Raises NotOneself, KeptByTheProduct; the database's refusal while a key belongs to it.
     """
     protection.check_deletable(identity, by=by)
+    administration.identity_changed("deleted", identity)
     identity.delete()
 
 
@@ -131,7 +138,9 @@ def give_sets(identity: Identity, refs: Iterable[str]) -> None:
         held = PermissionSet.objects.filter(ref=ref).first()
         if held is None:
             raise NotFound(f"Permission set '{ref}' not found; {_known_sets()}")
-        PermissionAssignment.objects.get_or_create(identity=identity, permset=held)
+        _assignment, is_new = PermissionAssignment.objects.get_or_create(identity=identity, permset=held)
+        if is_new:
+            administration.assignment_changed(administration.GIVEN, identity, held)
 
 
 def _known_sets() -> str:
@@ -144,7 +153,9 @@ def give_roles(identity: Identity, roles: Iterable[str]) -> None:
     for role in roles:
         if not 1 <= len(role) <= LONGEST_ROLE:
             raise ValidationFailed(details=[{"field": "role", "message": "A role has 1 to 255 characters."}])
-        IdentityRoleAssignment.objects.get_or_create(identity=identity, role=role)
+        _assignment, is_new = IdentityRoleAssignment.objects.get_or_create(identity=identity, role=role)
+        if is_new:
+            administration.role_changed(administration.GIVEN, identity, role)
 
 
 # --- The own account --------------------------------------------------------------------------------------------
@@ -153,7 +164,9 @@ def give_roles(identity: Identity, roles: Iterable[str]) -> None:
 def change_profile(identity: Identity, *, display_name: str | None) -> Identity:
     """Set the display name; a blank one clears it."""
     _require_local(identity)
-    return identity.set(display_name=_name(display_name))
+    identity.set(display_name=_name(display_name))
+    administration.identity_changed("updated", identity, changed=["display_name"])
+    return identity
 
 
 def change_password(identity: Identity, *, current: str, new: str, address: str) -> None:
@@ -169,12 +182,13 @@ def change_password(identity: Identity, *, current: str, new: str, address: str)
         throttle.count(count)
         raise WrongCredentials("Current password is wrong")
     check_password(new, "new_password")
-    identity.set(password_hash=passwords.hashed(new))
+    set_password(identity, new)
 
 
 def set_password(identity: Identity, password: str) -> None:
     check_password(password)
     identity.set(password_hash=passwords.hashed(password))
+    administration.identity_changed("updated", identity, changed=["password"])
 
 
 def _require_local(identity: Identity) -> None:

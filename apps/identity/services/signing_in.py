@@ -6,7 +6,8 @@ from typing import Any
 from django.conf import settings
 
 from apps.core import clock
-from apps.identity import integration_tokens, passwords, throttle, tokens
+from apps.core.errors import AttuneError
+from apps.identity import audit, integration_tokens, passwords, throttle, tokens
 from apps.identity.errors import IdentityFrozen, InvalidSecret, WrongCredentials
 from apps.identity.models import Identity, IntegrationToken
 from apps.identity.tokens import INTEGRATION_SCOPE, Claims
@@ -44,6 +45,16 @@ def sign_in(login: str, password: str, *, address: str) -> Identity:
     Raises WrongCredentials alike for an unknown login, no password and a wrong one; TooManyFailures after ten of
     them from one address; IdentityFrozen.
     """
+    try:
+        identity = _with_password(login, password, address)
+    except AttuneError as error:
+        _record_failure("auth.login", Identity.objects.filter(login=login).first(), error)
+        raise
+    _record_success("auth.login", identity)
+    return identity
+
+
+def _with_password(login: str, password: str, address: str) -> Identity:
     count = throttle.key_for(login, address)
     throttle.check(count)
     identity = Identity.objects.filter(login=login).first()
@@ -75,6 +86,17 @@ def sign_in_with_token(secret: str, *, address: str) -> tuple[Identity, Tokens]:
     Raises InvalidSecret alike for a secret that is unknown, revoked, expired, or of a frozen identity;
     TooManyFailures after ten of them from one address.
     """
+    try:
+        identity, made = _with_token(secret, address)
+    except AttuneError as error:
+        token = integration_tokens.with_secret(secret)
+        _record_failure("auth.token_login", token.identity if token is not None else None, error)
+        raise
+    _record_success("auth.token_login", identity)
+    return identity, made
+
+
+def _with_token(secret: str, address: str) -> tuple[Identity, Tokens]:
     count = throttle.key_for(_TOKEN_LOGIN, address)
     throttle.check(count)
     token = integration_tokens.with_secret(secret)
@@ -85,6 +107,23 @@ def sign_in_with_token(secret: str, *, address: str) -> tuple[Identity, Tokens]:
     throttle.clear(count)
     Identity.objects.filter(pk=token.identity_id).update(last_login_at=clock.now())
     return token.identity, tokens_for(token.identity, token)
+
+
+def _record_success(event: str, identity: Identity) -> None:
+    audit.note_actor(identity)
+    audit.record(f"{event}.success", actor=identity, resource_type="identity", resource_id=identity.pk)
+
+
+def _record_failure(event: str, identity: Identity | None, error: AttuneError) -> None:
+    """A login that nobody has is not kept: people type their passwords there."""
+    audit.record(
+        f"{event}.failure",
+        outcome="failure",
+        actor=audit.Actor(login=identity.login) if identity is not None else None,
+        resource_type="identity" if identity is not None else None,
+        resource_id=identity.pk if identity is not None else None,
+        details={"reason": type(error).__name__},
+    )
 
 
 def refresh(token: str, *, address: str = "") -> tuple[Identity, Tokens]:
@@ -109,6 +148,7 @@ def refresh(token: str, *, address: str = "") -> tuple[Identity, Tokens]:
         raise WrongCredentials("Invalid refresh token")
     if identity.frozen:
         raise IdentityFrozen
+    audit.note_actor(identity)
     return identity, tokens_for(identity)
 
 
@@ -121,4 +161,5 @@ def _refresh_integration(claims: Claims, address: str) -> tuple[Identity, Tokens
         raise IdentityFrozen
     if not integration_tokens.used(token, address=address):
         raise InvalidSecret
+    audit.note_actor(token.identity)
     return token.identity, tokens_for(token.identity, token)
