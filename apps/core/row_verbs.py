@@ -107,8 +107,8 @@ class RowsWithVerbs(ConsoleAdmin):
 
     # --- Actions of the list ------------------------------------------------------------------------------------
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        found = super().get_actions(request)
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        found: dict[str, Any] = {**super().get_actions(request)}
         for name, verb in self.verbs.items():
             if verb.in_list:
                 found[f"{name}_selected"] = (_selected(name), f"{name}_selected", verb.label)

@@ -135,7 +135,7 @@ class WorkerAdmin(MachineRows):
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """The buttons of a worker's page: what makes sense for it as it is."""
-        number = object_id if str(object_id).isdecimal() else None
+        number = int(object_id) if str(object_id).isdecimal() and len(str(object_id)) < 19 else 0
         cordoned = Worker.objects.filter(pk=number, cordoned=True).exists()
         found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # the theme's
         return [button for button in found if VERBS[button.path].when_cordoned == cordoned]

@@ -192,8 +192,8 @@ def _events(sensor: Sensor) -> list[dict[str, Any]]:
 
 
 def _facts(sensor: Sensor) -> list[tuple[str, Any]]:
-    held = sensor.lease_worker is not None and sensor.lease_expires_at is not None
-    holder = Worker.objects.filter(pk=sensor.lease_worker).first() if held else None
+    held = sensor.lease_worker is not None
+    holder = Worker.objects.filter(pk=sensor.lease_worker).first() if sensor.lease_worker is not None else None
     rows: list[tuple[str, Any, Any]] = [
         ("Pack", True, markup.row_link("packs_pack", sensor.pack_id, sensor.pack_ref)),
         ("Runtime", True, markup.row_link("workers_runtime", sensor.runtime_id, sensor.runtime_ref)),

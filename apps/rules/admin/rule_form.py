@@ -1,6 +1,6 @@
 """The form that makes and changes a rule; the service checks it, and its complaints go to the fields they are about."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -22,11 +22,16 @@ from apps.rules.admin.fields import ConditionsField, HoldingForm, ObjectField, a
 from apps.rules.admin.hiding import hide, restore
 from apps.rules.models import Rule
 
+if TYPE_CHECKING:  # the theme has no types; its classes stand in for these
+    from django.forms import TextInput
+else:
+    from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
+
 MOST_OFFERED = 500  # refs in a list of suggestions
 NO_RIGHTS = "none"
 
 
-class SuggestingInput(UnfoldAdminTextInputWidget):
+class SuggestingInput(TextInput):
     """A text field that suggests refs while one types."""
 
     template_name = "admin/rules/suggesting_input.html"

@@ -1,9 +1,10 @@
-"""The console in a real browser: sign in, run an action through its form, see the result, cancel what runs."""
+"""The console in a real browser: run an action through its form, see the result; make a rule, see what it decides."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -34,6 +35,12 @@ ref: e2e.wait
 label: Wait
 runner_type: shell
 entry_point: 'echo waiting; sleep 60'
+""",
+    "triggers/door.yaml": """
+ref: e2e.door
+label: A door
+parameters:
+  floor: {type: integer, description: only on this floor}
 """,
 }
 
@@ -175,3 +182,96 @@ def test_many_are_chosen_from_the_list(page: Page) -> None:
     for url in pages:
         page.goto(url)
         status_is(page, "cancelled")
+
+
+# --- Rules ------------------------------------------------------------------------------------------------------
+
+
+def webhook_of(page: Page, trigger: str) -> str:
+    """Switch on the webhook of a trigger and return its key, which is shown only to who asks for it."""
+    go(page, "events/trigger")
+    page.get_by_role("row", name=trigger).get_by_role("link", name=trigger).click()
+    page.get_by_role("button", name="Enable webhook").click()
+    page.locator("#webhook-url summary").click()
+    example = page.locator("#webhook-example pre")
+    expect(example).to_contain_text("/api/v1/webhooks/wh_")
+    return example.inner_text().split("/webhooks/")[1].split()[0]
+
+
+def send(server: str, key: str, payload: object) -> int:
+    answer = httpx.post(f"{server}/api/v1/webhooks/{key}", json={"payload": payload})
+    assert answer.status_code == 200
+    return int(answer.json()["data"]["event_id"])
+
+
+def make_rule(page: Page, **fields: str) -> None:
+    """Make a rule from the page of its trigger."""
+    page.get_by_role("link", name="Add a rule").click()
+    page.locator("#id_ref").fill("e2e.greeter")
+    page.locator("#id_pack_ref").select_option("e2e")
+    page.locator("#id_label").fill("Greeter")
+    page.locator("#id_action_ref").fill("e2e.greet")
+    page.locator("#id_action_ref").press("Tab")
+    expect(page.get_by_text("e2e.greet takes")).to_be_visible()
+    for name, text in fields.items():
+        page.locator(f"#id_{name}").fill(text)
+    page.get_by_role("button", name="Save").click()
+
+
+def test_a_rule_is_made_and_its_decisions_are_explained(page: Page, server: str) -> None:
+    key = webhook_of(page, "e2e.door")
+    make_rule(page, conditions="event.payload.open", action_params='{"name": "{{ event.payload.who }}", "times": 1}')
+    expect(page.get_by_text("Rule e2e.greeter was saved.")).to_be_visible()
+
+    opened = send(server, key, {"open": True, "who": "<img src=x onerror=alert(1)>"})
+    page.goto(f"/admin/events/event/{opened}/change/")
+    expect(page.locator(".at-decision[data-outcome=matched]")).to_contain_text("e2e.greeter")
+    page.get_by_role("link", name="e2e.greet #").click()
+    status_is(page, "completed")
+    expect(page.locator("#log-stdout")).to_have_text("hello, <img src=x onerror=alert(1)> <b>1</b>\n")
+
+    closed = send(server, key, {"open": False, "who": "nobody"})
+    page.goto(f"/admin/events/event/{closed}/change/")
+    decision = page.locator(".at-decision[data-outcome=not_matched]")
+    expect(decision.locator(".at-fails code").first).to_have_text("event.payload.open")
+    expect(decision).to_contain_text("event.payload.open was false")
+
+    page.get_by_role("link", name="Replay").click()
+    page.get_by_label("Another payload").fill('{"open": true, "who": "me"}')
+    page.get_by_role("button", name="Replay event").click()
+    expect(page.locator(".at-decision[data-outcome=matched]")).to_contain_text("e2e.greeter")
+    expect(page.locator(".at-facts")).to_contain_text(f"#{closed}")
+
+
+def test_a_rule_is_corrected_tried_and_switched_off(page: Page, server: str) -> None:
+    key = webhook_of(page, "e2e.door")
+    make_rule(page, conditions="event.payload.level >", action_params='{"name": "x"}')
+    expect(page.locator("#warnings pre")).to_contain_text("event.payload.level >")
+    event = send(server, key, {"level": 3})
+
+    page.get_by_role("link", name="Edit").click()
+    page.locator("#id_conditions").fill("event.payload.level > 5")
+    page.locator("#id_trigger_params").fill('{"floor": "ground"}')
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".errors")).to_contain_text("floor")
+    page.locator("#id_trigger_params").fill('{"floor": 0}')
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#warnings")).to_have_count(0)
+
+    page.get_by_role("link", name="Test", exact=True).click()
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator("#tried[data-outcome=not_matched]")).to_contain_text("3 is not > 5")
+    expect(page.locator("#tried")).to_contain_text(f"event #{event}")
+    page.locator("#id_conditions").fill("event.payload.level > 2")
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator("#tried[data-outcome=matched]")).to_be_visible()
+    page.get_by_role("link", name="Back to the rule").click()
+    page.get_by_role("link", name="Back-test").click()
+    page.get_by_role("button", name="Back-test").click()
+    expect(page.locator("#past")).to_contain_text("1 event, 0 would have fired")
+
+    page.get_by_role("link", name="Back to the rule").click()
+    page.get_by_role("button", name="Disable").click()
+    expect(page.locator("#obstacles")).to_contain_text("The rule is disabled")
+    page.goto(f"/admin/events/event/{send(server, key, {})}/change/")
+    expect(page.locator("#not-asked")).to_contain_text("it is disabled; only enabled rules look at events")

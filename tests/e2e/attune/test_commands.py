@@ -1,5 +1,6 @@
 """``manage.py attune_run`` beside a running product: what it prints, when, and how it ends."""
 
+import json
 import os
 import signal
 import statistics
@@ -30,6 +31,15 @@ ref: e2e.tick
 label: Tick
 runner_type: shell
 entry_point: 'while true; do echo $EPOCHREALTIME; sleep 0.3; done'
+""",
+    "triggers/knock.yaml": "ref: e2e.knock\nlabel: Somebody knocks\n",
+    "rules/open.yaml": """
+ref: e2e.open
+label: Open
+trigger_ref: e2e.knock
+action_ref: e2e.count
+conditions: {expression: event.payload.times > 0}
+action_params: {n: "{{ event.payload.times }}", code: "{{ event.payload.code | default(0) }}"}
 """,
 }
 # 0.25 s where nothing else runs (execution.md section 9); a busy machine may take longer.
@@ -114,3 +124,18 @@ def test_without_a_worker_it_says_what_it_waits_for(tmp_path: Path, up: Up) -> N
 
     assert first.startswith("attune: Execution 1 waits: No worker can take it: ")
     assert command.returncode == 130
+
+
+def test_an_event_is_sent_and_what_follows_is_waited_for(tmp_path: Path, up: Up) -> None:
+    assert done(tmp_path, "pack_register", str(tmp_path / "pack"))[0] == 0
+
+    code, out, err = done(tmp_path, "event_emit", "e2e.knock", "--payload", '{"times": 2}', "--wait")
+    failed = done(tmp_path, "event_emit", "e2e.knock", "--payload", '{"times": 1, "code": 7}', "--wait", "--json")
+    unheard = done(tmp_path, "event_emit", "e2e.knock", "--payload", '{"times": 0}', "--wait")
+
+    assert (code, out.splitlines()[1:]) == (0, ["  e2e.open: matched, execution 1", "line 1", "line 2"])
+    assert err == "done\nattune: Execution 1 of e2e.count ended completed\n"
+    assert (failed[0], json.loads(failed[1])["decisions"][0]["outcome"]) == (7, "matched")
+    assert "Execution 2 of e2e.count ended failed" in failed[2]
+    assert (unheard[0], unheard[2]) == (1, "attune: Nothing was started\n")
+    assert "event.payload.times: 0 is not > 0" in unheard[1]
