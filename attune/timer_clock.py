@@ -12,8 +12,9 @@ logger = logging.getLogger(__name__)
 
 # So late at the worst is a timer that another process armed without our hearing of it, or after the clock was put.
 _LONGEST_SLEEP_SECONDS = 1.0
-# While others have in hand what is due, or it cannot be fired: longer each time, up to the longest sleep.
-_SHORTEST_RETRY_SECONDS = 0.05
+# While others have in hand what is due, or it cannot be fired, or the database's clock is a little behind what we take
+# it for: longer each time, up to the longest sleep.
+_SHORTEST_RETRY_SECONDS = 0.005
 
 
 class TimerClock:

@@ -1,7 +1,7 @@
 """Make, start, stop and remove the timer of a rule, in the transaction that changes the rule (events.md 9.1)."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -80,13 +80,19 @@ def _settings(use: RuleUse, kind: str) -> dict[str, Any]:
         "trigger_ref": use.trigger_ref,
         "kind": kind,
         "spec": dict(use.trigger_params),
-        "anchored_at": clock.now(),
+        "anchored_at": _start(),
     }
     try:
         plan = read(kind, use.trigger_params)
     except InvalidSchedule:
         return row | _UNREAD
     return row | {name: getattr(plan, name) for name in _UNREAD}
+
+
+def _start() -> datetime:
+    """Return the present moment, at the next whole millisecond: the times of SQLite's own clock have no more."""
+    now = clock.now()
+    return now + timedelta(microseconds=-now.microsecond % 1000)
 
 
 def _started(settings: dict[str, Any], use: RuleUse, kind: str) -> dict[str, Any]:
