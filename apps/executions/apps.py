@@ -21,7 +21,8 @@ class ExecutionsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.actions.models import Action  # models are ready only now
-        from apps.executions import receivers, visibility, worker_load
+        from apps.executions import audited, receivers, visibility, worker_load
+        from apps.identity.audit import chains
         from apps.identity.executions import execution_standing
         from apps.workers import load, signals
 
@@ -32,6 +33,7 @@ class ExecutionsConfig(AppConfig):
         signals.environment_built.connect(receivers.on_environment_built, dispatch_uid="executions.built")
         signals.lease_renewed.connect(receivers.on_lease_renewed, dispatch_uid="executions.renewed")
         execution_standing.register(visibility.standing_of)
+        chains.register("execution", audited.links_above)
         visibility.describe()
         load.register_load_counter(worker_load.count_by_worker)
         post_migrate.connect(forget_rows, sender=self, dispatch_uid="executions.forget_rows")

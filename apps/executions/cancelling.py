@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from apps.core import clock
+from apps.executions.audited import executed
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.errors import AlreadyFinished, ExecutionNotFound
 from apps.executions.models import Execution
@@ -32,6 +33,7 @@ def cancel_execution(execution_id: int, *, by: Identity | None, reason: str = ""
     actor = f"identity:{by.pk}" if by is not None else "system"
     _cancel(execution, actor=actor, by=by, reason=reason)
     _cancel_children(execution, actor=actor, by=by)
+    executed("cancelled", execution, by=by, reason=reason)
     dispatch_on_commit()
     return execution
 
@@ -97,6 +99,7 @@ def force_close_execution(
     if source in (Status.RUNNING, Status.CANCELING):
         _tell(execution, old_epoch, "superseded")
     _cancel_children(execution, actor=actor, by=by)
+    executed("force_closed", execution, by=by, reason=reason, status=str(target))
     dispatch_on_commit()
     return execution
 

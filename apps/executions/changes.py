@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Max, Q
 
 from apps.core import clock
+from apps.executions.audited import executed
 from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.errors import ActionGone, AlreadyFinished, ExecutionNotFound, NotWaiting
@@ -78,7 +79,9 @@ def retry_execution(execution_id: int, *, by: Identity, changes: RetryChanges) -
         not_before=changes.not_before,
         **_given(old, changes),
     )
-    return store(attempt, action=old.action, actor=f"identity:{by.pk}", reason=changes.reason or None)
+    stored = store(attempt, action=old.action, actor=f"identity:{by.pk}", reason=changes.reason or None)
+    executed("retried", old, by=by, reason=changes.reason, retry=stored.pk)
+    return stored
 
 
 def _given(old: Execution, changes: RetryChanges) -> dict[str, Any]:

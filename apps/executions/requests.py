@@ -13,6 +13,7 @@ from apps.core import clock, sql
 from apps.core.errors import ValidationFailed
 from apps.core.schemas import fill_defaults, violations
 from apps.executions.alarm import alarm_on_commit
+from apps.executions.audited import executed
 from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.errors import ParentFinished
@@ -107,7 +108,9 @@ def request_execution(request: ExecutionRequest) -> Execution:
     if correlation_id is not None:
         execution.correlation_id = correlation_id
     actor = f"identity:{execution.executor_id}"
-    return store(execution, action=action, actor=actor)
+    stored = store(execution, action=action, actor=actor)
+    executed("requested", stored, by=request.executor, rule_ref=request.rule_ref, trigger_ref=request.trigger_ref)
+    return stored
 
 
 def store(execution: Execution, *, action: Action | None, actor: str, reason: str | None = None) -> Execution:

@@ -20,8 +20,9 @@ class RulesConfig(AppConfig):
         from apps.events.rule_port import rule_port  # models are ready only now
         from apps.events.signals import event_stored
         from apps.executions.signals import execution_finished
+        from apps.identity.audit import chains
         from apps.packs.registry import register_loader
-        from apps.rules import changes_below, receivers, visibility
+        from apps.rules import audited, changes_below, receivers, visibility
         from apps.rules.loader import RuleLoader
         from apps.rules.lookup import RuleLookup
         from apps.rules.models import Rule
@@ -33,5 +34,6 @@ class RulesConfig(AppConfig):
         post_migrate.connect(forget_rows, sender=self, dispatch_uid="rules.forget_rows")
         changes_below.connect()
         rule_port.register(RuleLookup())
+        chains.register("enforcement", audited.links_above)
         register_loader(RuleLoader())
         visibility.describe()

@@ -28,6 +28,7 @@ from apps.executions.models import Execution, ExecutionQuerySet
 from apps.executions.secrets import with_secret_values
 from apps.executions.services import request_execution, update_execution
 from apps.executions.states import PENDING, Status
+from apps.identity import audit
 
 STATS_WINDOW = 1000  # of the newest executions that are counted unless all are asked for
 
@@ -92,7 +93,10 @@ class ExecutionViewSet(ExecutionViews):
         if with_secrets:
             self.caller.require("executions:decrypt", execution)
         execution = finished_within(execution, seconds)
-        return envelopes.single(self.shown(with_secret_values(execution) if with_secrets else execution))
+        if with_secrets:
+            execution = with_secret_values(execution)
+            audit.record("secret.execution_values.decrypted", resource_type="execution", resource_id=execution.pk)
+        return envelopes.single(self.shown(execution))
 
     @extend_schema(request=ExecutionUpdateBody, responses=ExecutionSerializer)
     def update(self, request: Request, pk: str) -> Response:

@@ -17,6 +17,9 @@ Above = Callable[[Collection[int]], Mapping[int, Link]]
 REQUEST = "request"
 _HIGHEST = 60  # levels; executions are nested 50 deep at most
 
+# Kinds of resources with which a chain ends.
+_LINKED = frozenset({"event", "enforcement", "execution"})
+
 _above: dict[str, Above] = {}
 
 
@@ -26,7 +29,7 @@ def register(kind: str, above: Above) -> None:
 
 
 def is_linked(kind: str | None) -> bool:
-    return kind in _above
+    return kind in _LINKED
 
 
 def chains_of(starts: Iterable[tuple[Link, ...]]) -> list[list[dict[str, Any]]]:

@@ -13,6 +13,7 @@ from apps.core.api.grants import by_object, filtered
 from apps.core.api.pagination import EventPagination
 from apps.core.api.views import AttuneViewSet
 from apps.executions.api.documents import SECRETS
+from apps.identity import audit
 from apps.rules.api.decisions import within
 from apps.rules.api.serializers import EnforcementSerializer, EnforcementSummarySerializer
 from apps.rules.models import Enforcement, EnforcementStatus
@@ -70,6 +71,9 @@ class EnforcementViewSet(AttuneViewSet[Enforcement]):
         if with_secrets:
             self.caller.require("enforcements:decrypt", enforcement)
             enforcement = with_secret_values(enforcement)
+            audit.record(
+                "secret.enforcement_values.decrypted", resource_type="enforcement", resource_id=enforcement.pk
+            )
         return envelopes.single(self.shown(enforcement))
 
     def rows(self) -> "QuerySet[Enforcement]":
