@@ -15,7 +15,6 @@ from apps.rules.models import Enforcement, RuleDecision
 LONGEST_SHOWN = 300
 MARKS = {True: "holds", False: "fails", None: "open"}
 WORDS = {True: "holds", False: "does not hold", None: "not evaluated"}
-NOT_MATCHED = "not_matched"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,6 @@ def event_page(event: Event) -> dict[str, Any]:
         "more_decisions": len(decisions) > SHOWN_DECISIONS,
         "undecided": event.processed_at is None,
         "not_asked": _not_asked(event, rules),
-        "bound_to": event.rule_ref,
         "trigger_gone": event.trigger is None,
         "trigger_off": event.trigger is not None and not event.trigger.enabled,
         "payload": markup.json_block(markup.without_secrets(out_schema, event.payload)),
