@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from apps.core.api import envelopes
 from apps.core.api.schema import unpaged
 from apps.core.api.views import AttuneView
+from apps.core.errors import BadRequest, UnsupportedMediaType
 from apps.identity import integration_tokens
 from apps.identity.api.lookup import row_with_id
 from apps.identity.api.serializers import (
@@ -92,5 +93,14 @@ class RevocationView(_OfIdentity):
     def post(self, request: Request, **_path: str) -> Response:
         """Revoke a token: it stays listed and signs in no longer."""
         token = self.token()
+        _require_json(request)
         revoked = integration_tokens.revoke(token, reason=self.validated(RevocationBody).get("reason"), by=self.caller)
         return envelopes.single(IntegrationTokenSerializer(revoked).data, "Integration token revoked successfully")
+
+
+def _require_json(request: Request) -> None:
+    """Raise UnsupportedMediaType, BadRequest for no body at all: nothing is revoked by a slip of the hand."""
+    if not request.META.get("CONTENT_TYPE"):
+        raise UnsupportedMediaType
+    if request.META.get("CONTENT_LENGTH") in ("", "0"):
+        raise BadRequest('The body must be JSON: {} or {"reason": "..."}')
