@@ -102,5 +102,5 @@ def _require_json(request: Request) -> None:
     """Raise UnsupportedMediaType, BadRequest for no body at all: nothing is revoked by a slip of the hand."""
     if not request.META.get("CONTENT_TYPE"):
         raise UnsupportedMediaType
-    if request.META.get("CONTENT_LENGTH") in ("", "0"):
+    if request.META.get("CONTENT_LENGTH") in (None, "", "0"):
         raise BadRequest('The body must be JSON: {} or {"reason": "..."}')
