@@ -99,7 +99,6 @@ class Origin:
 def create_artifact(new: NewArtifact, *, default_limit: int = DEFAULT_LIMIT) -> Artifact:
     """Store a new artifact. Raises RefTaken."""
     policy, limit = retention_of(new, default_limit=default_limit)
-    visibility = new.visibility or (Visibility.PUBLIC if new.type == ArtifactType.PROGRESS else Visibility.PRIVATE)
     try:
         with transaction.atomic():
             return Artifact.objects.create(
@@ -107,7 +106,7 @@ def create_artifact(new: NewArtifact, *, default_limit: int = DEFAULT_LIMIT) -> 
                 scope=new.scope,
                 owner=new.owner,
                 type=new.type,
-                visibility=visibility,
+                visibility=_visibility_of(new),
                 retention_policy=policy,
                 retention_limit=limit,
                 name=new.name,
@@ -119,6 +118,15 @@ def create_artifact(new: NewArtifact, *, default_limit: int = DEFAULT_LIMIT) -> 
         if Artifact.objects.filter(ref=new.ref).exists():
             raise RefTaken(f"Artifact with ref '{new.ref}' already exists") from error
         raise
+
+
+def described(new: NewArtifact) -> dict[str, str]:
+    """Return what checks of grants look at of an artifact that is not made yet."""
+    return {"ref": new.ref, "scope": new.scope, "owner": new.owner, "visibility": _visibility_of(new)}
+
+
+def _visibility_of(new: NewArtifact) -> str:
+    return new.visibility or (Visibility.PUBLIC if new.type == ArtifactType.PROGRESS else Visibility.PRIVATE)
 
 
 def retention_of(new: NewArtifact, *, default_limit: int = DEFAULT_LIMIT) -> tuple[str, int]:

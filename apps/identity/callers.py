@@ -7,8 +7,10 @@ Views have it as ``self.caller`` (``request.auth``); services take ``caller.iden
     if caller.allows("executions:read"): ...
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from apps.core.errors import Forbidden
 from apps.identity import grants
@@ -65,6 +67,10 @@ class Caller:
         """Whether the caller may do ``resource:action`` on the row; without one: on some object at all."""
         return grants.allows(self, grant, row)
 
+    def may_create(self, grant: str, facts: object) -> bool:
+        """Whether the caller may make an object like this, described by its facts or the values of a request."""
+        return grants.may_create(self, grant, grants.facts_of(facts))
+
     def covers(self, grant: str) -> bool:
         """Whether the caller may do ``resource:action`` whatever the object is like."""
         return grants.covers(self, grant)
@@ -72,6 +78,13 @@ class Caller:
     def require(self, grant: str, row: object = None) -> None:
         """Raise Forbidden unless ``allows``."""
         if not self.allows(grant, row):
+            raise lacking(grant, grants.facts_of(row) if isinstance(row, Mapping) else row)
+
+    def require_changed(self, grant: str, row: object, values: Mapping[str, Any]) -> None:
+        """Raise Forbidden unless ``allows`` holds for the row with these values, too."""
+        known = grants.facts_of(row)
+        changed = known.with_values(values)
+        if changed != known and not self.may_create(grant, changed):
             raise lacking(grant, row)
 
     def require_type(self, *token_types: str) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from apps.core.errors import Forbidden
 from apps.identity import tokens
 from apps.identity.callers import Caller
+from apps.identity.grants.facts import NOTHING_KNOWN
 from apps.identity.models import SENSOR_PREFIX, Identity
 from apps.identity.triggers import named_triggers
 
@@ -59,7 +60,7 @@ def issue_for(
     else:
         known = named_triggers(served)
         for ref in served:
-            caller.require("triggers:update", known.get(ref))
+            caller.require("triggers:update", known.get(ref, NOTHING_KNOWN))
     return issue(sensor_ref, served, lifetime_seconds=lifetime_seconds)
 
 

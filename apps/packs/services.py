@@ -1,7 +1,7 @@
 """What callers may ask of packs: register, upload, create, change, delete, and where a pack's files are."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,9 @@ from apps.packs.registration import Origin, PackExists, Registration, apply, ref
 from apps.packs.registry import loaders
 from apps.packs.signals import pack_deleted
 
+# Raises when a pack of this ref may not be brought; with the row that it would replace.
+Admission = Callable[[str, Pack | None], None]
+
 BUILTIN, REGISTER, UPLOAD = "builtin", "register", "upload"
 
 
@@ -36,12 +39,18 @@ class CorePackIsBuiltIn(BadRequest):
 
 
 def register_pack(
-    path: str | Path, *, force: bool = False, by: Identity | None = None, skip_tests: bool = False
+    path: str | Path,
+    *,
+    force: bool = False,
+    by: Identity | None = None,
+    skip_tests: bool = False,
+    admit: Admission | None = None,
 ) -> Registration:
     """
     Register the pack in a folder on the server; the files are read in place and stay there.
 
-    Raises NoSuchFolder, InvalidManifest, PackExists. A component that cannot be used is left out with a warning.
+    ``admit`` raises when this pack may not be brought, or the one that it replaces not be replaced. Raises
+    NoSuchFolder, InvalidManifest, PackExists. A component that cannot be used is left out with a warning.
     """
     try:
         directory = Path(path).resolve()
@@ -52,21 +61,30 @@ def register_pack(
         raise NoSuchFolder(f"There is no folder '{str(path)[:200]}' on the server")
     folder = _read(directory)
     if folder.manifest.ref == CORE_REF:
-        return _register_core_again(directory, force=force)
+        return _register_core_again(directory, force=force, admit=admit)
     origin = Origin(
         method=REGISTER, source_type="local", storage_path=str(directory), source_url=str(directory), by=by
     )
     with registering(folder.manifest.ref) as existing:
         refuse_existing(existing, force=force)
+        if admit is not None:
+            admit(folder.manifest.ref, existing)
         registration = apply(folder, origin, existing)
     return replace(registration, tests_skipped=skip_tests or _has_tests(folder))
 
 
 def upload_pack(
-    archive: IO[bytes], *, force: bool = False, by: Identity | None = None, skip_tests: bool = False
+    archive: IO[bytes],
+    *,
+    force: bool = False,
+    by: Identity | None = None,
+    skip_tests: bool = False,
+    admit: Admission | None = None,
 ) -> Registration:
     """
     Unpack a .tar.gz into the packs directory and register it; the version before it is kept for a roll-back.
+
+    ``admit`` as in ``register_pack``.
 
     Raises BadArchive, InvalidManifest, PackExists. After any failure the old pack, rows and files, is as it was.
     """
@@ -86,7 +104,7 @@ def upload_pack(
             checksum=storage.checksum(root),
             by=by,
         )
-        registration = _replace(folder, origin, force=force)
+        registration = _replace(folder, origin, force=force, admit=admit)
     return replace(registration, tests_skipped=skip_tests or _has_tests(folder))
 
 
@@ -115,13 +133,15 @@ def _has_tests(folder: PackFolder) -> bool:
     return testing is not None and testing.get("enabled") is not False
 
 
-def _replace(folder: PackFolder, origin: Origin, *, force: bool) -> Registration:
+def _replace(folder: PackFolder, origin: Origin, *, force: bool, admit: Admission | None = None) -> Registration:
     """Write the rows and put the folder in place; both or neither."""
     ref = folder.manifest.ref
     replacement = storage.Replacement(folder.path, ref)
     try:
         with registering(ref) as existing:
             refuse_existing(existing, force=force)
+            if admit is not None:
+                admit(ref, existing)
             registration = apply(folder, origin, existing)
             replacement.make()  # the last step before the commit: everything that may be refused has been said
     except BaseException:
@@ -162,14 +182,16 @@ def _core_checksum() -> str:
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def _register_core_again(directory: Path, *, force: bool) -> Registration:
+def _register_core_again(directory: Path, *, force: bool, admit: Admission | None) -> Registration:
     if directory != Path(settings.CORE_PACK_DIR).resolve():
         raise CorePackIsBuiltIn
-    known = Pack.objects.filter(ref=CORE_REF).exists()
-    if known and not force:
+    known = Pack.objects.filter(ref=CORE_REF).first()
+    if known is not None and not force:
         raise PackExists(CORE_REF)
+    if admit is not None:
+        admit(CORE_REF, known)
     pack = load_core_pack(force=True)
-    return Registration(pack=pack, warnings=pack.warnings, created=not known)
+    return Registration(pack=pack, warnings=pack.warnings, created=known is None)
 
 
 # --- Rows without files -----------------------------------------------------------------------------------------

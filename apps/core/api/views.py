@@ -105,11 +105,37 @@ class AttuneView(APIView):
             return []
         return super().get_authenticators()
 
+    @property
+    def mode(self) -> Mode | None:
+        """How the present operation is decided; None for a method that the view does not have."""
+        classification = self.classification()
+        return None if classification is None else classification.mode
+
     def authorize(self, row: Any = None) -> None:
         """Raise Forbidden unless the caller may do the present operation on the row."""
+        self.caller.require(self.needed(), row)
+
+    def needed(self) -> str:
+        """Return the ``resource:action`` that the present operation takes."""
         classification = self.classification()
         assert classification is not None, f"{type(self).__name__}.{self.operation} is not classified"
-        self.caller.require(classification.grant, row)
+        return classification.grant
+
+    def facts_of_new(self, data: Mapping[str, Any]) -> Any:
+        """Return what a check looks at of an object that does not exist yet: the values of the request."""
+        return {name: data.get(name) for name in ("ref", "pack_ref")}
+
+    def authorize_new(self, data: Mapping[str, Any]) -> None:
+        """Raise Forbidden unless the caller may make such an object; what comes ahead of that is raised first."""
+        facts = self.facts_of_new(data)
+        if self.mode is Mode.REQUIRED and not self.caller.may_create(self.needed(), facts):
+            self.before_denial()
+            self.authorize(facts)
+
+    def authorize_changed(self, row: Any, data: Mapping[str, Any]) -> None:
+        """Raise Forbidden unless the caller may have the row with these values, too."""
+        if self.mode is Mode.REQUIRED:
+            self.caller.require_changed(self.needed(), row, data)
 
     def before_denial(self) -> None:
         """
@@ -158,8 +184,8 @@ class AttuneViewSet(AttuneView, GenericViewSet, Generic[Row]):
     READS: ClassVar[frozenset[str]] = frozenset({"GET", "HEAD", "OPTIONS"})
 
     def rows(self) -> "QuerySet[Row]":
-        """Return all rows for writes (absent: 404, no grant: 403), the visible ones for reads."""
-        if self.request.method in self.READS and self.visible_to is not None:
+        """Return all rows for writes (absent: 404, no grant: 403), the visible ones for reads and where they decide."""
+        if self.visible_to is not None and (self.request.method in self.READS or self.mode is Mode.FILTERED):
             visible: QuerySet[Row] = self.visible_to(self.caller)
             return visible
         return self.get_queryset()
@@ -169,13 +195,23 @@ class AttuneViewSet(AttuneView, GenericViewSet, Generic[Row]):
         return rows
 
     def get_object(self) -> Row:
-        """Return the row that the path names. Raises NotFound (what may not be seen is absent)."""
+        """
+        Return the row that the path names.
+
+        Raises NotFound (what may not be seen is absent), Forbidden where the operation takes a grant that the caller
+        does not hold on this row.
+        """
         value = self.kwargs[self.lookup_url_kwarg or self.lookup_field]
         if self.lookup_field in {"pk", "id"}:
             value = query.path_id(value)
-        row = self.rows().filter(**{self.lookup_field: value}).first()
+        wanted = {self.lookup_field: value}
+        row = self.rows().filter(**wanted).first()
+        if row is None and self.mode is Mode.REQUIRED:
+            row = self.get_queryset().filter(**wanted).first()  # of what takes a grant it is no secret that it is there
         if row is None:
             raise NotFound(self.absent(value))
+        if self.mode is Mode.REQUIRED:
+            self.authorize(row)
         return row
 
     def absent(self, value: Any) -> str:
@@ -218,7 +254,9 @@ class RetrieveMixin:
 
 class CreateMixin:
     def create(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-        row = self.perform_create(self.validated(self.get_serializer_class()))
+        data = self.validated(self.get_serializer_class())
+        self.authorize_new(data)
+        row = self.perform_create(data)
         return envelopes.created(self.shown(row), f"{self.noun} created successfully")
 
 
@@ -227,7 +265,9 @@ class UpdateMixin:
 
     def update(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         row = self.get_object()
-        row = self.perform_update(row, self.validated(self.get_serializer_class(), partial=True))
+        data = self.validated(self.get_serializer_class(), partial=True)
+        self.authorize_changed(row, data)
+        row = self.perform_update(row, data)
         return envelopes.single(self.shown(row), f"{self.noun} updated successfully")
 
 

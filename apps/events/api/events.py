@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from apps.core.api import contains, envelopes, idempotency
 from apps.core.api.contains import WindowPagination
-from apps.core.api.grants import ANY_TOKEN, filtered
+from apps.core.api.grants import ANY_TOKEN, by_object, filtered
 from apps.core.api.pagination import EventPagination
 from apps.core.api.parsers import StrictJSONParser
 from apps.core.api.views import AttuneViewSet, RetrieveMixin
@@ -33,7 +33,7 @@ from apps.events.api.serializers import (
 from apps.events.arrivals import accept_event
 from apps.events.models import Event
 from apps.events.replay import AS_IT_WAS, replay_event
-from apps.events.visibility import visible_events
+from apps.events.visibility import trigger_facts_of, visible_events
 
 # People bring events in by webhooks and replays.
 NOT_FOR_PEOPLE = frozenset({"sensor", "execution", "worker"})
@@ -65,7 +65,7 @@ class EventViewSet(RetrieveMixin, AttuneViewSet[Event]):
         "list": filtered("events:read"),
         "retrieve": filtered("events:read"),
         "create": ANY_TOKEN,
-        "replay": "triggers:update",
+        "replay": by_object("triggers:update"),
     }
     token_types: ClassVar = {"create": NOT_FOR_PEOPLE}
 
@@ -108,6 +108,7 @@ class EventViewSet(RetrieveMixin, AttuneViewSet[Event]):
     def replay(self, request: Request, pk: str) -> Response:
         """Send a stored event once more, as a new one; a body may be absent."""
         old = self.get_object()
+        self.authorize(trigger_facts_of(old))
         body = self.validated(ReplayBody)
         new = replay_event(
             old,

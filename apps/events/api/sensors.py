@@ -92,7 +92,9 @@ class SensorViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
     @extend_schema(request=SensorCreateBody, responses={201: SensorSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Create a sensor; a trigger that another one served is served by it from now on."""
-        row, losers = sensor_rows.create_sensor(**self.validated(SensorCreateBody))
+        data = self.validated(SensorCreateBody)
+        self.authorize_new(data)
+        row, losers = sensor_rows.create_sensor(**data)
         taken = f"; its trigger was served by {losers[0]} until now" if losers else ""
         return envelopes.created(self.shown(row), f"Sensor created successfully{taken}")
 

@@ -71,8 +71,9 @@ class TriggerViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, Destroy
     @route(detail=True)
     def sensors(self, request: Request, ref: str) -> Response:
         """List the sensors that serve a trigger: one at most."""
-        trigger = self.get_object()
-        rows = shown_sensors(visible_sensors(self.caller).filter(triggers=trigger))
+        rows = shown_sensors(visible_sensors(self.caller).filter(triggers__ref=ref))
+        if not self.rows().filter(ref=ref).exists() and not rows.exists():
+            raise NotFound(self.absent(ref))
         return self.listed(rows, SensorSummarySerializer)
 
     @extend_schema(request=None, responses=TriggerSerializer)

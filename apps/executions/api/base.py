@@ -8,9 +8,9 @@ from rest_framework.response import Response
 from apps.core import sql
 from apps.core.api import query
 from apps.core.api.contains import WindowPagination
+from apps.core.api.grants import Mode
 from apps.core.api.pagination import ExecutionPagination
 from apps.core.api.views import AttuneViewSet
-from apps.core.errors import Forbidden
 from apps.executions import visibility
 from apps.executions.api.filters import ExecutionFilters, parse_filters
 from apps.executions.api.serializers import (
@@ -41,16 +41,22 @@ class ExecutionViews(AttuneViewSet[Execution]):
     def get_object(self) -> Execution:
         """Return the execution of the path. Raises ExecutionNotFound; Forbidden when the caller may not read it."""
         execution = self.existing()
-        if not visibility.may_read(self.caller, execution):
-            raise Forbidden("Insufficient permissions: executions:read")
+        if not visibility.is_own(self.caller, execution):
+            self.caller.require("executions:read", execution)
         return execution
 
     def existing(self) -> Execution:
-        """Return the execution of the path, whoever asks. Raises ExecutionNotFound."""
+        """
+        Return the execution of the path.
+
+        Raises ExecutionNotFound; Forbidden where the operation takes a grant that does not hold for it.
+        """
         pk = query.path_id(self.kwargs["pk"])
         execution = sql.get(Execution, "id = %s", [pk])
         if execution is None:
             raise ExecutionNotFound(pk)
+        if self.mode is Mode.REQUIRED:
+            self.authorize(execution)
         return execution
 
     def before_denial(self) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.db.models import Q, QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -12,16 +13,18 @@ from apps.core.api.grants import by_object, filtered
 from apps.core.api.history import HISTORY_PARAMETERS, HistoryRecordSerializer, history_matching
 from apps.core.api.pagination import HistoryPagination
 from apps.core.api.views import AttuneViewSet
-from apps.core.errors import BadRequest, Forbidden
+from apps.core.errors import BadRequest
 from apps.executions import visibility
 from apps.executions.api.base import ExecutionViews
 from apps.executions.api.documents import POINTER, WAIT
 from apps.executions.api.executions import finished_within, wait_seconds
 from apps.executions.api.serializers import WhySerializer
 from apps.executions.artifacts import whole_result
-from apps.executions.models import ExecutionHistory
+from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.services import explain
-from apps.workers.models import WorkerHistory
+from apps.identity.grants import EVERYTHING, condition, narrowed
+from apps.workers.models import Worker, WorkerHistory
+from apps.workers.visibility import WORKER_COLUMNS
 
 _MISSING = object()
 
@@ -94,13 +97,21 @@ class HistoryViewSet(AttuneViewSet[ExecutionHistory]):
         rows: Any
         match entity_type:
             case "execution":
-                rows = ExecutionHistory.objects.all()
-                if not self.caller.allows("executions:read"):
-                    rows = rows.filter(entity_id__in=visibility.visible_to(self.caller).values("pk"))
+                rows = _history_of(
+                    ExecutionHistory.objects.all(), visibility.readable(self.caller), Execution.objects.all()
+                )
             case "worker":
-                if not self.caller.allows("workers:read"):
-                    raise Forbidden("Insufficient permissions: workers:read")
-                rows = WorkerHistory.objects.all()
+                self.caller.require("workers:read")
+                rows = _history_of(
+                    WorkerHistory.objects.all(),
+                    condition(self.caller, "workers:read", WORKER_COLUMNS),
+                    Worker.objects.all(),
+                )
             case _:
                 raise BadRequest(f"There is no history of '{entity_type[:80]}': execution and worker have one")
         return self.listed(history_matching(rows, request.query_params))
+
+
+def _history_of(history: Any, visible: Q, entities: "QuerySet[Any]") -> Any:
+    """Return what became of the visible ones of these; whoever sees all reads of deleted ones, too."""
+    return history if visible is EVERYTHING else history.filter(entity_id__in=narrowed(entities, visible).values("pk"))

@@ -22,6 +22,7 @@ from apps.executions.models import Execution
 from apps.executions.services import cancel_execution, force_close_execution, retry_execution
 from apps.executions.states import TERMINAL, Status
 from apps.identity.callers import Caller
+from apps.identity.grants import Facts
 
 
 class VerbViewSet(ExecutionViews):
@@ -62,7 +63,7 @@ class VerbViewSet(ExecutionViews):
     def retry(self, request: Request, pk: str) -> Response:
         """Run the same action again, with the same or other parameters, as a new execution."""
         old = self.get_object()
-        self.authorize(old.action)
+        self.authorize(old.action or Facts(ref=old.action_ref, pack_ref=old.pack_ref))
         changes = retry_changes(self.caller, old, self.validated(RetryBody))
         attempt = retry_execution(old.pk, by=self.caller.identity, changes=changes)
         return envelopes.created(self.shown(attempt), f"Execution {old.pk} is retried as {attempt.pk}")

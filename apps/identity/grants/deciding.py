@@ -62,7 +62,7 @@ def pack_action(action: str) -> str:
 
 
 def may_create(caller: "Caller", name: str, facts: Facts) -> bool:
-    """Return True when the caller may make an object like this; ``name`` is ``resource:create`` or the like."""
+    """Return True when the caller may make an object like this, or make one like this of another."""
     if allows(caller, name, facts):
         return True
     # What nobody else owns hides nothing from anybody: a plain grant makes a private artifact, too.

@@ -68,13 +68,20 @@ def register(
 
 
 def facts_of(row: object) -> Facts:
-    """Return the facts of a row (facts are their own). Raises LookupError for a model nobody described."""
+    """
+    Return the facts of a row, or of the values of a request (facts are their own).
+
+    Of what nobody described only the id is known, so that constraints on anything else fail.
+    """
     if isinstance(row, Facts):
         return row
+    if isinstance(row, Mapping):
+        return NOTHING_KNOWN.with_values(row)
     for kind in type(row).__mro__:
         if kind in _descriptions:
             return _descriptions[kind](row)
-    raise LookupError(f"Nobody described {type(row).__name__} (apps.identity.grants.facts)")
+    own_id = getattr(row, "pk", None)
+    return Facts(id=own_id if isinstance(own_id, int) else None)
 
 
 def find(resource: str, ref: str) -> Model | None:

@@ -1,5 +1,6 @@
 """Create, list, read, change, delete packs; register and upload them."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.files.uploadedfile import UploadedFile
@@ -14,6 +15,8 @@ from apps.core.api.grants import filtered
 from apps.core.api.parsers import StrictFormParser
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
 from apps.core.errors import BadRequest, ConflictError
+from apps.identity.callers import Caller
+from apps.identity.grants import Facts
 from apps.packs import services, visibility
 from apps.packs.api.serializers import (
     PackCreateBody,
@@ -64,6 +67,9 @@ class PackViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyMix
             self._refuse_taken(self.request.data.get("ref") if isinstance(self.request.data, dict) else None)
         super().before_denial()
 
+    def facts_of_new(self, data: Mapping[str, Any]) -> Facts:
+        return visibility.facts_of_new(self.caller, data.get("ref"))
+
     def _refuse_taken(self, ref: Any) -> None:
         if isinstance(ref, str) and Pack.objects.filter(ref=ref).exists():
             raise PackRefTaken(ref)
@@ -84,7 +90,11 @@ class PackViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyMix
         """Register the pack in a folder on the server; its files are read in place."""
         body = self.validated(RegisterBody)
         registration = services.register_pack(
-            body["path"], force=body["force"], skip_tests=body["skip_tests"], by=self.caller.identity
+            body["path"],
+            force=body["force"],
+            skip_tests=body["skip_tests"],
+            by=self.caller.identity,
+            admit=installing(self.caller),
         )
         context = {**self.get_serializer_context(), "registration": registration}
         return _registered(RegisteredSerializer(registration.pack, context=context).data, registration, "registered")
@@ -112,6 +122,7 @@ class UploadViewSet(AttuneViewSet[Pack]):
             force=_flag(request, "force"),
             skip_tests=_flag(request, "skip_tests"),
             by=self.caller.identity,
+            admit=installing(self.caller),
         )
         data = {
             "pack": PackSerializer(registration.pack).data,
@@ -119,6 +130,15 @@ class UploadViewSet(AttuneViewSet[Pack]):
             "tests_skipped": registration.tests_skipped,
         }
         return _registered(data, registration, "uploaded and registered")
+
+
+def installing(caller: Caller) -> services.Admission:
+    """Return the check of a caller who brings a pack: on what it brings, and on the pack that this replaces."""
+
+    def admit(ref: str, existing: Pack | None) -> None:
+        caller.require("packs:install", visibility.facts_of_new(caller, ref) if existing is None else existing)
+
+    return admit
 
 
 def _flag(request: Request, name: str) -> bool:

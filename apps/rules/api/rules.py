@@ -28,7 +28,6 @@ from apps.rules.conditions import check_conditions
 from apps.rules.models import Rule
 from apps.rules.visibility import visible_rules
 
-
 BEYOND_OWN_ACCESS = "Cannot save a rule with permission sets beyond current access"
 
 
@@ -77,6 +76,7 @@ class RuleViewSet(ListMixin, RetrieveMixin, DestroyMixin, AttuneViewSet[Rule]):
         """Create a rule."""
         data = self.validated(RuleCreateBody)
         services.refuse_taken(data["ref"])
+        self.authorize_new(data)
         require_delegation(self.caller, data.get("permission_set_refs"), BEYOND_OWN_ACCESS)
         rule = services.create_rule(**data, owner=self.caller.identity)
         return _warned(envelopes.created(self.shown(rule), "Rule created successfully"), rule)

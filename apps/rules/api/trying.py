@@ -13,6 +13,7 @@ from apps.core.api import envelopes
 from apps.core.api.views import AttuneViewSet
 from apps.core.errors import BadRequest, NotFound, ValidationFailed
 from apps.executions.api.serializers import wire
+from apps.identity.grants import Facts
 from apps.rules.api.trying_bodies import (
     BacktestBody,
     BacktestSerializer,
@@ -88,6 +89,7 @@ class TryingViewSet(AttuneViewSet[Rule]):
             rule = self.get_queryset().filter(ref=rule_ref).first()
             if rule is None:
                 raise NotFound(f"Rule '{rule_ref}' not found")
+            self.authorize(rule)
             return draft_of_rule(rule, _changes(body))
         return draft_of_fields(
             trigger_ref=str(trigger_ref),
@@ -102,14 +104,14 @@ class TryingViewSet(AttuneViewSet[Rule]):
         if (event_id is None) != has_payload:
             raise BadRequest("Exactly one of event_id and payload must be given")
         if event_id is not None:
-            self.caller.require("events:read")
+            self.caller.require("events:read", Facts(id=event_id))
             event = stored_event(draft, event_id)
         else:
             event = imagined_event(draft, body.get("payload"), body.get("config"))
         return _warned(envelopes.single(_test_data(draft, event_id, try_rule(draft, event))), draft, body)
 
     def _backtest(self, draft: Draft, body: Mapping[str, Any]) -> Response:
-        self.caller.require("events:read")
+        self.caller.require("events:read", Facts())  # of all events of the trigger
         span = _span(body)
         report = backtest(draft, span, samples=body.get("samples", DEFAULT_SAMPLES))
         return _warned(envelopes.single(_report_data(draft, span, report)), draft, body)

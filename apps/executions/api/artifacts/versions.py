@@ -15,7 +15,7 @@ from apps.core.api.grants import by_object, filtered
 from apps.core.api.parsers import StrictFormParser
 from apps.core.api.schema import Bare, unpaged
 from apps.executions import artifacts as services
-from apps.executions import storage
+from apps.executions import storage, visibility
 from apps.executions.api.artifacts.serializers import (
     ArtifactFileBody,
     ArtifactFileByRefBody,
@@ -55,14 +55,15 @@ class VersionViews(ArtifactViews):
     def artifact_by_ref(self, body: dict[str, Any]) -> Artifact:
         """Return the artifact that the path names, made when it is not there, as far as the caller may."""
         ref = self.kwargs["ref"]
-        existing = Artifact.objects.filter(ref=ref).first()
-        if existing is None:
-            self.caller.require("artifacts:create")
-        else:
-            self.caller.require("artifacts:update", existing)
-        if existing is not None:
-            return existing
-        artifact, _made = services.find_or_create(self._described(ref, body))
+        artifact, made = Artifact.objects.filter(ref=ref).first(), False
+        if artifact is None:
+            new = self._described(ref, body)
+            facts = visibility.artifact_facts(**services.described(new))
+            if not self.caller.may_create("artifacts:create", facts):
+                self.caller.require("artifacts:create", facts)
+            artifact, made = services.find_or_create(new)
+        if not made:
+            self.caller.require("artifacts:update", artifact)
         return artifact
 
     def _described(self, ref: str, body: dict[str, Any]) -> services.NewArtifact:
@@ -90,10 +91,10 @@ class VersionViewSet(VersionViews):
         "latest": filtered("artifacts:read"),
         "retrieve": filtered("artifacts:read"),
         "download": filtered("artifacts:read"),
-        "create": "artifacts:update",
-        "allocate": "artifacts:update",
+        "create": by_object("artifacts:update"),
+        "allocate": by_object("artifacts:update"),
         "allocate_by_ref": by_object("artifacts:update"),
-        "destroy": "artifacts:delete",
+        "destroy": by_object("artifacts:delete"),
     }
     serializer_classes: ClassVar = {
         "create": ArtifactVersionBody,
@@ -168,7 +169,7 @@ class VersionViewSet(VersionViews):
 class UploadViewSet(VersionViews):
     """Uploads of files."""
 
-    grants: ClassVar = {"upload": "artifacts:update", "upload_by_ref": by_object("artifacts:update")}
+    grants: ClassVar = {"upload": by_object("artifacts:update"), "upload_by_ref": by_object("artifacts:update")}
     serializer_classes: ClassVar = {"upload": ArtifactUploadBody, "upload_by_ref": ArtifactUploadByRefBody}
     parser_classes = (StrictFormParser,)
 

@@ -1,5 +1,6 @@
 """Artifacts: list, create, read, change, delete; their data and progress."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -8,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api import envelopes, query
-from apps.core.api.grants import by_object, filtered
+from apps.core.api.grants import Mode, by_object, filtered
 from apps.core.api.pagination import ExecutionPagination
 from apps.core.api.query import Params
 from apps.core.api.schema import unpaged
@@ -28,10 +29,15 @@ from apps.executions.api.artifacts.serializers import (
 )
 from apps.executions.api.documents import ARTIFACT_PARAMETERS
 from apps.executions.models import FILE_BACKED, Artifact, ArtifactType, OwnerType, Visibility
+from apps.identity.grants import Facts
 
 
 class ArtifactViews(AttuneViewSet[Artifact]):
-    """One artifact by its id; what may not be read is absent, for writes too."""
+    """
+    One artifact by its id; what may not be read is absent, for writes too.
+
+    Private ones open to their owner and by their pack, so each operation is checked on its artifact.
+    """
 
     queryset = Artifact.objects.order_by("-created", "-id")
     serializer_class = ArtifactSerializer
@@ -41,6 +47,12 @@ class ArtifactViews(AttuneViewSet[Artifact]):
 
     def rows(self) -> "QuerySet[Artifact]":
         return visibility.visible_artifacts(self.caller)
+
+    def get_object(self) -> Artifact:
+        artifact = super().get_object()
+        if self.mode is Mode.BY_OBJECT:
+            self.authorize(artifact)
+        return artifact
 
     def shown(self, row: Artifact) -> dict[str, Any]:
         return artifact_data(row)
@@ -55,10 +67,10 @@ class ArtifactViewSet(ArtifactViews):
         "create": "artifacts:create",
         "retrieve": filtered("artifacts:read"),
         "by_ref": filtered("artifacts:read"),
-        "update": "artifacts:update",
-        "destroy": "artifacts:delete",
-        "progress": "artifacts:update",
-        "data": "artifacts:update",
+        "update": by_object("artifacts:update"),
+        "destroy": by_object("artifacts:delete"),
+        "progress": by_object("artifacts:update"),
+        "data": by_object("artifacts:update"),
         "stream": by_object("artifacts:read"),
     }
     serializer_classes: ClassVar = {
@@ -89,8 +101,13 @@ class ArtifactViewSet(ArtifactViews):
     def create(self, request: Request) -> Response:
         """Make an artifact."""
         body = self.validated(ArtifactCreateBody)
-        artifact = services.create_artifact(services.NewArtifact(**body, execution=self.caller.execution_id))
+        new = services.NewArtifact(**body, execution=self.caller.execution_id)
+        self.authorize_new(services.described(new))
+        artifact = services.create_artifact(new)
         return envelopes.created(self.shown(artifact), "Artifact created successfully")
+
+    def facts_of_new(self, data: Mapping[str, Any]) -> Facts:
+        return visibility.artifact_facts(**data)
 
     @extend_schema(responses=ArtifactSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -107,8 +124,17 @@ class ArtifactViewSet(ArtifactViews):
     def update(self, request: Request, pk: str) -> Response:
         """Change an artifact."""
         artifact = self.get_object()
-        changed = services.update_artifact(artifact.pk, self.validated(ArtifactUpdateBody))
+        body = self.validated(ArtifactUpdateBody)
+        self._check_change(artifact, body)
+        changed = services.update_artifact(artifact.pk, body)
         return envelopes.single(self.shown(changed), "Artifact updated successfully")
+
+    def _check_change(self, artifact: Artifact, body: Mapping[str, Any]) -> None:
+        """Raise Forbidden unless the caller may change an artifact that is as this one is to be."""
+        told = {name: body.get(name, getattr(artifact, name)) for name in ("scope", "owner", "visibility")}
+        facts = visibility.artifact_facts(**told, ref=artifact.ref, artifact_id=artifact.pk)
+        if not self.caller.may_create("artifacts:update", facts):
+            self.authorize(facts)
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete an artifact with its versions and files."""
