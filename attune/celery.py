@@ -41,7 +41,9 @@ def keep_our_logging(**_signal: Any) -> None:
 @signals.celeryd_init.connect
 def refuse_what_cannot_work(**_signal: Any) -> None:
     """End ``celery worker`` with one sentence where it could never receive anything, or has no database."""
-    from attune.preflight import check_database  # needs Django's settings in place
+    from django.db import connections  # all of this needs Django's settings in place
+
+    from attune.preflight import check_database, check_encryption
 
     try:
         if app.connection_for_read().transport_cls == "memory":
@@ -50,6 +52,8 @@ def refuse_what_cannot_work(**_signal: Any) -> None:
                 "process with `manage.py up`, or set CELERY_BROKER_URL=redis://... for every process."
             )
         check_database()
+        check_encryption()
+        connections.close_all()
     except CannotStart as refusal:
         sys.stderr.write(f"attune: {refusal}\n")
         raise SystemExit(2) from None

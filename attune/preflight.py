@@ -9,8 +9,10 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from django.conf import settings
 from django.db import connection
-from django.db.utils import DatabaseError
+from django.db.utils import DatabaseError, OperationalError, ProgrammingError
 
+from apps.core.cipher import CipherIsBroken
+from apps.keys.rotation import unknown_keys
 from settings.env import CannotStart
 
 START_TIMEOUT_SECONDS = 5
@@ -46,6 +48,34 @@ def _check_sqlite(file: Path, *, may_make_it: bool) -> None:
         raise CannotStart(
             f"Cannot use the database file {file} ({error}). Check who owns it, or name another one in DATABASE_URL."
         ) from None
+
+
+def check_encryption() -> None:
+    """
+    Raise CannotStart when encrypting does not work here, or the database holds what no configured key decrypts.
+
+    Where there are no tables yet, nothing is encrypted either.
+    """
+    try:
+        unknown = unknown_keys()
+    except CipherIsBroken as error:
+        raise CannotStart(str(error)) from None
+    except (ProgrammingError, OperationalError) as error:
+        if not _lacks_tables(error):
+            raise
+        return
+    if unknown:
+        needed = "; ".join(f"{noun} encrypted with key {key_id[:16]}..." for noun, key_id in unknown)
+        raise CannotStart(
+            f"The database holds {needed}, which is not configured. Set ATTUNE_ENCRYPTION_KEY to the key this "
+            "installation has (it is made at first boot as encryption_key in the state directory), or add a former one "
+            "to ATTUNE_ENCRYPTION_PREVIOUS_KEYS. If it is lost: `manage.py rotate_keys --delete-unreadable`."
+        )
+
+
+def _lacks_tables(error: DatabaseError) -> bool:
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state == "42P01" or (connection.vendor == "sqlite" and "no such table" in str(error))
 
 
 def broker_problem() -> str | None:

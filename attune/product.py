@@ -21,7 +21,7 @@ from apps.packs.services import load_core_pack
 from attune.celery import app as celery_app
 from attune.embedded import EmbeddedWorker
 from attune.opening import Door
-from attune.preflight import broker_problem, check_database
+from attune.preflight import broker_problem, check_database, check_encryption
 from attune.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Product:
         """
         if not settings.PUBLIC_API_URL_IS_SET:
             settings.PUBLIC_API_URL = self._door.address
-        for step in (check, check_database, migrate, load_core_pack):
+        for step in (check, check_database, migrate, check_encryption, load_core_pack):
             step()
             self._go_on()
         administrator = ensure_administrator()

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet, Value
 from apps.core import clock
 from apps.core.cipher import configured_cipher
 from apps.core.errors import ConflictError, NotFound
+from apps.identity import audit
 from apps.keys import owners
 from apps.keys.models import OWNER_IDS, Key
 from apps.keys.owners import Owner
@@ -43,6 +44,7 @@ def store(key: Key) -> Key:
     owners.hold(key)
     _make_room(key)
     key.save(force_insert=True)
+    _record("created", key)
     return Key.objects.select_related("owner_identity").get(pk=key.pk)
 
 
@@ -86,7 +88,28 @@ def update_key(
         changed |= {"value", "encrypted", "encryption_key_hash", "version"}
     key.clean_fields(exclude=_NOT_CLEANED)
     key.save(update_fields=changed)
+    _record("updated", key, changed=sorted(changed - {"updated", "encryption_key_hash"}))
     return Key.objects.select_related("owner_identity").get(pk=key.pk)
+
+
+@transaction.atomic
+def delete_key(key: Key) -> None:
+    """Delete a key."""
+    key_id = key.pk
+    key.delete()
+    key.pk = key_id  # for the caller and the trail: what it was
+    _record("deleted", key)
+
+
+def read_value(key: Key, *, decrypt: bool) -> Any:
+    """
+    Return the value for somebody to see, which goes into the audit trail; None for one that may not be decrypted.
+
+    Raises UnknownKey, CannotDecrypt.
+    """
+    shown = plain_value(key) if decrypt or not key.encrypted else None
+    _record("decrypted" if decrypt and key.encrypted else "read", key)
+    return shown
 
 
 def plain_value(key: Key) -> Any:
@@ -99,6 +122,16 @@ def plain_value(key: Key) -> Any:
 def forget_expired(now: datetime) -> int:
     """Delete the keys whose time is over; return how many."""
     return Key.objects.filter(expires_at__lte=now).delete()[0]
+
+
+def _record(what: str, key: Key, **details: Any) -> None:
+    audit.record(
+        f"secret.key.{what}",
+        resource_type="key",
+        resource_id=key.pk,
+        resource_ref=key.ref,
+        details={"owner_type": key.owner_type, "encrypted": key.encrypted, **details},
+    )
 
 
 def _make_room(key: Key) -> None:

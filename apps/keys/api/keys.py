@@ -93,7 +93,7 @@ class KeyViewSet(AttuneViewSet[Key]):
         """Delete a key."""
         key = self.get_object()
         require(self.caller, "delete", key)
-        key.delete()
+        services.delete_key(key)
         return envelopes.done(f"Key '{key.ref}' deleted successfully")
 
     def _check_update(self, key: Key, data: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class KeyViewSet(AttuneViewSet[Key]):
             require(self.caller, "decrypt", key)
 
     def _readable_value(self, key: Key) -> Any:
-        return services.plain_value(key) if not key.encrypted or may(self.caller, "decrypt", key) else None
+        return services.read_value(key, decrypt=key.encrypted and may(self.caller, "decrypt", key))
 
 
 def _asked_for(request: Request) -> Q:

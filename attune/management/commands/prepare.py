@@ -7,7 +7,7 @@ from apps.core.commands import ConsoleCommand
 from apps.identity.services import ensure_administrator
 from apps.packs.services import load_core_pack
 from attune.management.commands.up import first_password
-from attune.preflight import check_database
+from attune.preflight import check_database, check_encryption
 from attune.product import migrate
 
 
@@ -28,6 +28,7 @@ class Command(ConsoleCommand):
         self.check()
         check_database()
         migrate()
+        check_encryption()
         pack = load_core_pack()
         lines = ["", *first_password(ensure_administrator())]
         self.stdout.write("\n".join([f"The database is ready (core pack {pack.version}).", *lines]).rstrip())

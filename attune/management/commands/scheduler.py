@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.core.commands import ConsoleCommand
 from apps.identity.audit import trail
-from attune.preflight import check_database
+from attune.preflight import check_database, check_encryption
 from attune.scheduler import Scheduler
 
 
@@ -24,6 +24,7 @@ class Command(ConsoleCommand):
 
     def handle(self, **_options: Any) -> None:
         check_database()
+        check_encryption()
         scheduler = Scheduler()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: scheduler.ask_to_stop())

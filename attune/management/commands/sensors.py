@@ -14,7 +14,7 @@ from apps.events.sensors.supervisor import Supervisor
 from apps.workers.agent import NameTaken, WorkerAgent
 from apps.workers.models import WorkerRole
 from apps.workers.runner_services import RunnerServices
-from attune.preflight import check_database
+from attune.preflight import check_database, check_encryption
 
 _LOOK_SECONDS = 5.0
 
@@ -40,6 +40,7 @@ class Command(ConsoleCommand):
 
     def handle(self, *, name: str, **_options: Any) -> None:
         check_database()
+        check_encryption()
         stopping = threading.Event()
         lost = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
