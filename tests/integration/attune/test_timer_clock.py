@@ -71,9 +71,7 @@ def test_ticks_do_not_drift(ticking: TimerClock) -> None:
     wait_for(lambda: len(events_of(rule)) >= 4)
 
     rows = list(TimerFire.objects.filter(rule=rule.pk).order_by("due_at")[:4])
-    assert {second.due_at - first.due_at for first, second in itertools.pairwise(rows)} == {
-        timedelta(seconds=1)
-    }
+    assert {second.due_at - first.due_at for first, second in itertools.pairwise(rows)} == {timedelta(seconds=1)}
     assert all(row.fired_at - row.due_at < timedelta(seconds=0.25) for row in rows)
 
 
