@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
-from apps.core.errors import Forbidden
+from apps.identity.denials import lacking
 from apps.identity.grants import Columns, Facts, condition, facts, facts_of, narrowed, owned_by
 from apps.keys import owners
 from apps.keys.models import Key, OwnerType
@@ -60,7 +60,7 @@ def require(caller: "Caller", action: str, key: Key | Facts | None = None) -> No
     """Raise Forbidden unless the caller may do this with the key; without one: with some key at all."""
     allowed = _is_sensor(caller) or caller.allows(f"keys:{action}") if key is None else may(caller, action, key)
     if not allowed:
-        raise Forbidden(f"Insufficient permissions: keys:{action}")
+        raise lacking(f"keys:{action}", key)
 
 
 # --- Sensors ----------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ class KeyViewSet(AttuneViewSet[Key]):
     serializer_class = KeySerializer
     serializer_classes: ClassVar = {"list": KeySummarySerializer, "create": KeyCreateBody, "update": KeyUpdateBody}
     pagination_class = KeyPagination
+    holds_secrets = frozenset({"create"})
     grants: ClassVar = {
         "list": by_object("keys:read"),
         "retrieve": filtered("keys:read"),

@@ -11,6 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.core.cipher import Cipher
+from apps.identity.audit import trail
+from apps.identity.models import AuditEvent, IdempotencyRecord
 from apps.keys.models import Key
 from apps.keys.services import plain_value
 from tests.clients import signed_in
@@ -456,3 +458,33 @@ def test_the_keys_of_an_action_and_a_sensor_go_with_them(api):
     assert sorted(Key.objects.values_list("owner_type", flat=True)) == ["action", "sensor", "sensor"]
     api.delete(f"/api/v1/packs/{pack.ref}")
     assert list(Key.objects.values_list("ref", flat=True)) == ["stays"]
+
+
+# --- Where values must not be -----------------------------------------------------------------------------------
+
+
+def test_a_kept_answer_holds_no_value(api):
+    headers = {"HTTP_IDEMPOTENCY_KEY": "one"}
+
+    first = api.post(KEYS, body(value="canary-4711", encrypted=True), **headers)
+    again = api.post(KEYS, body(value="canary-4711", encrypted=True), **headers)
+
+    assert (again.json(), again.headers["Idempotent-Replayed"]) == (first.json(), "true")
+    assert "canary" not in str(list(IdempotencyRecord.objects.values()))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_audit_trail_tells_who_did_what_and_no_value(api):
+    api.post(KEYS, body(value="canary-4711", encrypted=True))
+    api.get(f"{KEYS}/db.password")
+    api.put(f"{KEYS}/db.password", {"value": "canary-4712"})
+    signed_in(make_holder(grant("keys:read"))).get(f"{KEYS}/db.password")
+    api.delete(f"{KEYS}/db.password")
+    trail.flush()
+
+    events = AuditEvent.objects.filter(category="secret").order_by("pk")
+    assert [(event.event_type, event.resource_ref, event.outcome) for event in events] == [
+        (f"secret.key.{what}", "db.password", "success")
+        for what in ("created", "decrypted", "updated", "read", "deleted")
+    ]
+    assert "canary" not in str(list(AuditEvent.objects.values()))
