@@ -37,7 +37,7 @@ class EventRequest:
     correlation_id: UUID | None = None
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # what fails here fails the caller's transaction
 def store_event(request: EventRequest) -> Event:
     """Store an event and have its rules decided, all in one transaction (the caller's, when there is one)."""
     rule = request.rule
@@ -88,8 +88,7 @@ def _insert(event: Event) -> None:
 
 def _tell(event: Event, rule: RuleUse | None) -> None:
     try:
-        with transaction.atomic():
-            event_stored.send(sender=Event, event=event, rule=rule)
+        event_stored.send(sender=Event, event=event, rule=rule)
     except Exception:  # a fault above must never lose the event
         logger.exception("The rules of event %s could not be decided; the sweep tries again", event.pk)
         event.processed_at = None

@@ -59,7 +59,7 @@ class ExecutionRequest:
     validate: bool = False
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which a request has failed
 def request_execution(request: ExecutionRequest) -> Execution:
     """
     Store a new execution and have it dispatched once this transaction commits.
