@@ -86,15 +86,18 @@ def _all_forms(text: str) -> Iterator[Form]:
     for variant in _with_other_line_breaks(text):
         yield from _written(variant, ways_to_write(variant, large=large))
         if not large:
-            yield from _written(variant, EVERYTHING_ESCAPED)
-        yield from _written(variant, BASE64_OF_LARGE if large else BASE64, is_base64=True)
+            yield from _written(variant, EVERYTHING_ESCAPED, in_full=BEGINNING_CHARACTERS)
+        ways = BASE64 if len(variant) <= BEGINNING_CHARACTERS else BASE64_OF_LONG
+        yield from _written(variant, ways, is_base64=True, in_full=BEGINNING_CHARACTERS)
     for line in _lines(text):
         yield from _written(line, ways_to_write(line, large=large))
 
 
-def _written(text: str, ways: Iterable[Escape], *, is_base64: bool = False) -> Iterator[Form]:
-    """Return a text written in each way, the same only once."""
-    is_complete = len(text) <= LARGE_CHARACTERS
+def _written(
+    text: str, ways: Iterable[Escape], *, is_base64: bool = False, in_full: int = LARGE_CHARACTERS
+) -> Iterator[Form]:
+    """Return a text written in each way, the same only once; of one with more than ``in_full`` characters the start."""
+    is_complete = len(text) <= in_full
     seen = set()
     for write in ways:
         beginning = write(text if is_complete else text[:BEGINNING_CHARACTERS])
@@ -145,7 +148,7 @@ BASE64: tuple[Escape, ...] = tuple(
     for url_safe in (False, True)
 )
 # A beginning is enough to find it, and all others begin so.
-BASE64_OF_LARGE: tuple[Escape, ...] = tuple(
+BASE64_OF_LONG: tuple[Escape, ...] = tuple(
     partial(_base64, offset=offset, ending="padded", url_safe=url_safe)
     for offset in range(3)
     for url_safe in (False, True)

@@ -35,10 +35,11 @@ class Patterns:
     def __init__(self, forms: Sequence[Form]) -> None:
         found = _collected(forms)
         self._words = sorted(found)
-        self._patterns = [found[word] for word in self._words]
+        self.patterns = [found[word] for word in self._words]
         self.longest = max(map(len, self._words), default=0)
         # A quick look that spares most of the slow ones: what the proper beginnings begin with.
         self._starts = frozenset(word[:length] for word in self._words for length in (1, 2, 3) if length < len(word))
+        self._has_line_breaks = any(b"\n" in word for word in self._words)
         self._automaton: BytesAhoCorasick | None = None
         size = sum(map(len, self._words))
         self._may_be_quick = size <= QUICK_PATTERN_BYTES
@@ -47,8 +48,8 @@ class Patterns:
     def __bool__(self) -> bool:
         return bool(self._words)
 
-    def find(self, text: bytes) -> list[tuple[Pattern, int, int]]:
-        """Return every occurrence of a pattern, overlapping ones too, with where it begins and ends."""
+    def find(self, text: bytes) -> list[tuple[int, int, int]]:
+        """Return every occurrence of a pattern, overlapping ones too: its place in ``patterns``, its start and end."""
         if not self._words:
             return []
         self._unread -= len(text)
@@ -57,15 +58,17 @@ class Patterns:
         elif self._unread < 0 and self._may_be_quick:
             self._automaton = self._made(Implementation.DFA)
             self._may_be_quick = False
-        matches = self._automaton.find_matches_as_indexes(text, overlapping=True)
-        return [(self._patterns[number], start, end) for number, start, end in matches] if matches else []
+        return self._automaton.find_matches_as_indexes(text, overlapping=True)
 
     def _made(self, implementation: Implementation) -> BytesAhoCorasick:
         return BytesAhoCorasick(self._words, matchkind=MatchKind.Standard, implementation=implementation)
 
     def unfinished(self, text: bytes) -> int:
         """Return the length of the longest end of ``text`` with which a pattern begins that goes on after it."""
-        for start in range(max(0, len(text) - self.longest + 1), len(text)):
+        first = max(0, len(text) - self.longest + 1)
+        if not self._has_line_breaks:
+            first = max(first, text.rfind(b"\n") + 1)
+        for start in range(first, len(text)):
             if text[start : start + 3] in self._starts and self._pattern_after(text[start:]) is not None:
                 return len(text) - start
         return 0

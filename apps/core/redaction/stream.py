@@ -10,7 +10,7 @@ from apps.core.redaction.patterns import Pattern, Patterns
 from apps.core.redaction.wrapping import CONTEXT_BYTES, Unwrapped, unwrapped
 
 MASK = b"***"
-PIECE_BYTES = 32 * 1024  # bounds what a hostile text with a match at each byte takes in memory
+PIECE_BYTES = 64 * 1024  # bounds what a hostile text with a match at each byte takes in memory
 # A long form that repeats itself may be in progress at several places at once. The first of them is the right one
 # wherever the secret is printed as it is.
 MOST_IN_PROGRESS = 16
@@ -175,7 +175,9 @@ class _Reading:
                 at = view.from_original(each.at)
                 spans.append((at, self._follow(view, each.form, each.done, at, is_new=True)))
         last_start = last_end = 0  # of a run of matches that touch, which come in the order of their ends
-        for pattern, start, end in self.patterns.find(view.text):
+        patterns = self.patterns.patterns
+        for number, start, end in self.patterns.find(view.text):
+            pattern = patterns[number]
             if pattern.long:
                 spans.extend(self._long_spans(view, pattern, (start, end), plain=plain, base64=base64))
             if not ((plain and pattern.plain) or (base64 and pattern.base64)):
