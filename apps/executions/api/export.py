@@ -6,7 +6,6 @@ slowly. Rows that come after the start are left out by their id. An error on the
 transfer breaks instead of ending cleanly.
 """
 
-import csv
 import io
 import json
 import re
@@ -24,6 +23,7 @@ from rest_framework.request import Request
 from apps.core.api import query
 from apps.core.api.grants import filtered
 from apps.core.api.schema import Bare
+from apps.core.csv_text import csv_cell, csv_line
 from apps.core.errors import BadRequest
 from apps.executions.api.base import ExecutionViews
 from apps.executions.api.documents import EXPORT_PARAMETERS
@@ -44,9 +44,6 @@ CSV_COLUMNS: Final = (
     "finished_at", "updated", "config", "result",
 )  # fmt: skip
 _KNOWN_COLUMNS: Final = frozenset(EXECUTION_KEYS) | {"error"}
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-# What a spreadsheet takes for a formula.
-_DANGEROUS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ExportViewSet(ExecutionViews):
@@ -145,9 +142,9 @@ def _csv(rows: Iterable[Execution], columns: list[str] | None) -> Iterator[bytes
     names = columns or CSV_COLUMNS
 
     def lines() -> Iterator[str]:
-        yield _csv_line(names)
+        yield csv_line(names)
         for row in rows:
-            yield _csv_line(_cell(_value(row, name)) for name in names)
+            yield csv_line(csv_cell(_value(row, name)) for name in names)
 
     return _in_blocks(lines())
 
@@ -195,22 +192,3 @@ def _value(row: Execution, name: str) -> Any:
     if name == "error":
         return row.result.get("error") if isinstance(row.result, dict) else None
     return wire(getattr(row, EXECUTION_KEYS[name]))
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(cells)
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case dict() | list():
-            text = json.dumps(value, ensure_ascii=False)
-        case _:
-            text = str(value)
-    return f"'{text}" if text.startswith(_DANGEROUS) and not _NUMBER.fullmatch(text) else text

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
+from apps.core.api import query
 from apps.identity.audit import chains, origin
 from apps.identity.audit.chains import Link
 from apps.identity.audit.entry import Entry
@@ -35,7 +36,6 @@ _CATEGORIES = {
     "pack": AuditCategory.PACK,
     "execution": AuditCategory.EXECUTION,
 }
-_LONGEST_ID = 2**63 - 1
 
 
 def record(
@@ -148,9 +148,10 @@ def _entry(
 
 def _completed(given: Actor | None, known: Actor) -> Actor:
     """Return who was named, with what the request knows of the same one."""
-    if given is None or (given.token_type is None and given.identity_id == known.identity_id):
+    if given is None:
         return known
-    return given
+    is_same = given.identity_id is not None and given.identity_id == known.identity_id
+    return known if is_same and given.token_type is None else given
 
 
 # --- What a request is about -------------------------------------------------------------------------------------
@@ -192,6 +193,7 @@ def _resource_of(request: HttpRequest) -> tuple[str | None, int | None, str | No
     kind, name = _COLLECTIONS.get(parts[3]), parts[4]
     if kind is None or name not in match.kwargs.values():
         return None, None, None
-    if name.isascii() and name.isdigit() and len(name) < 20:
-        return (kind, int(name), None) if int(name) <= _LONGEST_ID else (kind, None, None)
+    if name.isascii() and name.isdigit():
+        is_possible = len(name) <= len(str(query.MAX_ID)) and int(name) <= query.MAX_ID
+        return kind, int(name) if is_possible else None, None
     return kind, None, masked_text(name)

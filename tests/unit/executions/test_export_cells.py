@@ -2,8 +2,9 @@ import zlib
 
 import pytest
 
+from apps.core.csv_text import csv_cell
 from apps.core.errors import BadRequest
-from apps.executions.api.export import _accepts_gzip, _cell, _gzipped, _in_blocks
+from apps.executions.api.export import _accepts_gzip, _gzipped, _in_blocks
 from apps.executions.api.results import part_at
 
 
@@ -26,7 +27,7 @@ from apps.executions.api.results import part_at
     ],
 )
 def test_cell(value, cell):
-    assert _cell(value) == cell
+    assert csv_cell(value) == cell
 
 
 @pytest.mark.parametrize(
