@@ -120,7 +120,7 @@ def create_artifact(new: NewArtifact, *, default_limit: int = DEFAULT_LIMIT) -> 
         raise
 
 
-def described(new: NewArtifact) -> dict[str, str]:
+def described(new: NewArtifact) -> dict[str, Any]:
     """Return what checks of grants look at of an artifact that is not made yet."""
     return {"ref": new.ref, "scope": new.scope, "owner": new.owner, "visibility": _visibility_of(new)}
 

@@ -20,6 +20,14 @@ class IdentityQuerySet(BaseQuerySet["Identity"]):
         """Everyone who could sign in: not the built-in identity, not the sensors."""
         return self.exclude(login=SYSTEM_LOGIN).exclude(login__startswith=SENSOR_PREFIX)
 
+    def named(self, name: str) -> "Identity | None":
+        """Return the identity with this id or, where there is none or the text is no number, this login."""
+        if name.isascii() and name.isdigit() and len(name) < 19:
+            found = self.filter(pk=int(name)).first()
+            if found is not None:
+                return found
+        return self.filter(login=name).first()
+
     def get_by_natural_key(self, login: str) -> "Identity":
         return self.get(login=login)
 

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from apps.core.api.routers import Router
-from apps.identity.api import account, integration_tokens, later, permissions, sensor_tokens, sign_in
+from apps.identity.api import account, explain, integration_tokens, later, permissions, sensor_tokens, sign_in
 from apps.identity.api.identities import IdentityRoleView, IdentityViewSet
 from apps.identity.audit.api import AuditEventViewSet
 
@@ -33,6 +33,7 @@ urlpatterns = [
     # Fixed words ahead of the ids in their place.
     path("api/v1/identities/roles/<str:id>", IdentityRoleView.as_view()),
     path("api/v1/permissions/sets/roles/<str:id>", permissions.SetRoleView.as_view()),
+    path("api/v1/permissions/explain", explain.ExplainView.as_view()),
     path("api/v1/permissions/assignments", permissions.AssignmentsView.as_view()),
     path("api/v1/permissions/assignments/<str:id>", permissions.AssignmentView.as_view()),
     path(_TOKENS, integration_tokens.IntegrationTokensView.as_view()),

@@ -45,12 +45,12 @@ def register_exception(resource: str, reason: Exception_) -> None:
     _exceptions[resource] = reason
 
 
-def explain(caller: "Caller", resource: str, action: str, ref: str | None, *, asker: "Caller") -> Explanation:
+def explain(caller: "Caller", resource: str, action: str, ref: str | None, *, asker: "Caller | None") -> Explanation:
     """
     Return whether the caller may do it (on the object of this ref), and why.
 
     An object that the asker may not read is explained as if only its name were known, so that nothing is learned of
-    it. Raises BadRequest for what no grant can name, NotFound for an object that is absent.
+    it; an operator at the shell (None) reads all. Raises BadRequest for what no grant can name, NotFound for an object that is absent.
     """
     name = f"{resource}:{action}"
     if not known(name):
@@ -61,10 +61,11 @@ def explain(caller: "Caller", resource: str, action: str, ref: str | None, *, as
     if ref is None:
         return _on_any(caller, name)
     row = find(resource, ref)
-    if row is not None and (asker.allows("permissions:read") or _may_read(asker, resource, row)):
+    sees_all = asker is None or asker.allows("permissions:read")
+    if row is not None and (sees_all or _may_read(asker, resource, row)):
         return _on(caller, name, row)
     named = facts_of_ref(ref)
-    if asker.allows("permissions:read") or asker.allows(f"{resource}:read", named):
+    if sees_all or (asker is not None and allows(asker, f"{resource}:read", named)):
         raise NotFound(f"There is no '{ref[:200]}' among {resource}")
     return _on(caller, name, named)
 
@@ -76,7 +77,8 @@ def facts_of_ref(ref: str) -> Facts:
     return Facts(ref=ref, pack_ref=pack_ref, id=number, execution_id=number)
 
 
-def _may_read(asker: "Caller", resource: str, row: "Model") -> bool:
+def _may_read(asker: "Caller | None", resource: str, row: "Model") -> bool:
+    assert asker is not None
     return allows(asker, f"{resource}:read", row) or _without_grant(asker, resource, "read", row) is not None
 
 
