@@ -22,7 +22,7 @@ from apps.identity.models import (
 if TYPE_CHECKING:
     from apps.identity.callers import Caller
 
-LONGEST_ROLE = 255
+LONGEST_NAME = LONGEST_ROLE = 255
 
 
 def require_self_registration() -> None:
@@ -49,7 +49,7 @@ def create_identity(
     """
     Store a new identity that holds these permission sets and has these roles.
 
-    Raises ValidationFailed for a login, password or role of a wrong length, LoginTaken, NotFound for a set nobody
+    Raises ValidationFailed for a login, name, password or role of a wrong length, LoginTaken, NotFound for a set nobody
     knows.
     """
     check_login(login)
@@ -87,6 +87,9 @@ def check_password(password: str, field: str = "password") -> None:
 
 
 def _name(display_name: str | None) -> str | None:
+    """Return the name without blanks around it, None for a blank one. Raises ValidationFailed for one too long."""
+    if len(display_name or "") > LONGEST_NAME:
+        raise ValidationFailed(details=[{"field": "display_name", "message": "A name has at most 255 characters."}])
     return (display_name or "").strip() or None
 
 

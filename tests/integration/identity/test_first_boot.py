@@ -155,6 +155,18 @@ def test_command_creates_an_identity_that_signs_in():
     assert (anna.display_name, held_by("anna")) == ("Anna", ["core.admin"])
 
 
+def test_command_gives_any_sets_and_roles():
+    services.store_permission_set("shop.operator", grants=[])
+
+    said = run("--login", "anna", "--no-password", "--permission-set", "shop.operator", "--permission-set", "core.viewer",
+               "--permission-set", "core.viewer", "--role", "ops", "--role", "on call")  # fmt: skip
+
+    anna = Identity.objects.get(login="anna")
+    assert held_by("anna") == ["core.viewer", "shop.operator"]
+    assert sorted(anna.roles.values_list("role", flat=True)) == ["on call", "ops"]
+    assert said.endswith("with shop.operator, core.viewer and the role ops, on call.\n")
+
+
 def test_command_reads_the_password_from_a_pipe(monkeypatch):
     run("--login", "anna", stdin=" with blanks \nignored", monkeypatch=monkeypatch)
     assert services.sign_in("anna", " with blanks ", address="").login == "anna"
@@ -172,6 +184,8 @@ def test_command_makes_an_identity_without_password(monkeypatch):
         (["--login", "anna", "--password", "short"], "8 to 128 characters"),
         (["--login", "anna", "--no-password", "--permission-set", "no.such"], "there are core.admin"),
         (["--login", "anna"], "No password"),
+        (["--login", "anna", "--no-password", "--role", ""], "1 to 255 characters"),
+        (["--login", "anna", "--no-password", "--display-name", "x" * 256], "at most 255"),
     ],
 )
 def test_command_refuses_in_a_sentence(arguments, said, monkeypatch):

@@ -15,13 +15,14 @@ class Command(ConsoleCommand):
     help = (
         "Create an identity: a person or a program that signs in with login and password.\n\n"
         "Without --password the password is asked for, or read from the first line of a pipe, so that it stands in no\n"
-        "shell history. Without a permission set the identity may sign in and do nothing else; for now core.admin\n"
-        "(everything) is the set that gives access."
+        "shell history. Without a permission set, held directly or by a role, the identity may sign in and do nothing\n"
+        "else. Sets of the core pack: core.viewer, core.executor, core.editor, core.admin, core.owner; packs bring more."
     )
     examples = f"""
 Examples:
   manage.py create_identity --login anna --display-name "Anna Berg" --permission-set {ADMIN_SET_REF}
   printf '%s\\n' "$PASSWORD" | manage.py create_identity --login deploy-bot --permission-set {ADMIN_SET_REF}
+  manage.py create_identity --login ops-lead --permission-set core.editor --permission-set shop.operator --role ops
   manage.py create_identity --login reporting --no-password      (signs in by token only)
 """
 
@@ -39,6 +40,14 @@ Examples:
             dest="permission_sets",
             help=f"a permission set to hold, such as {ADMIN_SET_REF}; may be given several times",
         )
+        parser.add_argument(
+            "--role",
+            metavar="NAME",
+            action="append",
+            default=[],
+            dest="roles",
+            help="a role to have, with the permission sets that it gives; may be given several times",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         password = None if options["no_password"] else options["password"] or ask_for_password()
@@ -47,9 +56,11 @@ Examples:
             password=password,
             display_name=options["display_name"],
             permission_sets=options["permission_sets"],
+            roles=options["roles"],
         )
-        held = ", ".join(options["permission_sets"]) or "no permission set"
-        self.stdout.write(f"Created identity {identity.login} (id {identity.pk}) with {held}.")
+        held = ", ".join(dict.fromkeys(options["permission_sets"])) or "no permission set"
+        roles = f" and the role {', '.join(dict.fromkeys(options['roles']))}" if options["roles"] else ""
+        self.stdout.write(f"Created identity {identity.login} (id {identity.pk}) with {held}{roles}.")
 
 
 def ask_for_password() -> str:
