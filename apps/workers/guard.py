@@ -21,6 +21,7 @@ HEADER = struct.Struct("=d")  # when the lease ends, seconds since boot; 0: ther
 RECORD = struct.Struct("=qqH")  # process group (0: free), start in ticks since boot, length of the marks
 RECORD_BYTES = 1024
 MAX_RUNS = 2048
+MARKS_ONLY = -1  # in place of a process group
 
 
 class Guard:
@@ -78,23 +79,46 @@ class Guard:
 
     def add(self, run: RunMark) -> None:
         """Have this run killed when the worker is gone."""
+        slot = self._write(run, run.pgid)
+        if slot:
+            with self._lock:
+                self._slots[run.pgid] = slot
+
+    def expect(self, run: RunMark) -> int:
+        """
+        Have whatever bears these marks killed, whatever its group is: it may be started any moment now.
+
+        Return the place in the table, for ``forget``.
+        """
+        return self._write(run, MARKS_ONLY)
+
+    def forget(self, slot: int) -> None:
+        """Nothing is left of what was expected."""
+        with self._lock:
+            self._release(slot)
+
+    def _write(self, run: RunMark, pgid: int) -> int:
+        """Write a record and return its place, 0 when there is none left."""
         marks = b"\0".join(run.marks)[: RECORD_BYTES - RECORD.size]
         with self._lock:
             if not self._free:
                 logger.error("The guard watches %d runs already; another is not watched", MAX_RUNS)
-                return
-            slot = self._slots[run.pgid] = self._free.pop()
+                return 0
+            slot = self._free.pop()
         start = slot * RECORD_BYTES
         self._table[start + RECORD.size : start + RECORD.size + len(marks)] = marks
-        RECORD.pack_into(self._table, start, run.pgid, run.started_ticks, len(marks))
+        RECORD.pack_into(self._table, start, pgid, run.started_ticks, len(marks))
+        return slot
+
+    def _release(self, slot: int) -> None:
+        if slot:
+            RECORD.pack_into(self._table, slot * RECORD_BYTES, 0, 0, 0)
+            self._free.append(slot)
 
     def remove(self, run: RunMark) -> None:
         """The run is over and nothing is left of it."""
         with self._lock:
-            slot = self._slots.pop(run.pgid, 0)
-            if slot:
-                RECORD.pack_into(self._table, slot * RECORD_BYTES, 0, 0, 0)
-                self._free.append(slot)
+            self._release(self._slots.pop(run.pgid, 0))
 
     def close(self) -> None:
         """End the guard; it kills what is still in the table."""

@@ -29,6 +29,7 @@ SLACK_TICKS = 10 * TICKS_PER_SECOND  # between the note of a start and the start
 FOLLOW_SECONDS = 1.0  # how often the worker's adopted children are noted
 NO_LEASE_WAIT_SECONDS = 1.0  # nobody tells when the first lease is taken
 ROUNDS = 50  # of killing, once the worker is gone
+ROUNDS_FOR_STARTS = 25  # of them at least, when something may just be starting
 SENSOR = b"ATTUNE_SENSOR_ID="
 
 
@@ -52,7 +53,7 @@ def kill_all(table: mmap.mmap, strays: "Strays") -> int:
     present = processes()
     started = {pid: ticks for pid, _state, _parent, _pgid, _session, ticks in present}
     # A number is not given away while a group has it, so another leader means that the group is gone.
-    groups = {pgid for pgid, ticks, _marks in runs if started.get(pgid, ticks) <= ticks + SLACK_TICKS}
+    groups = {pgid for pgid, ticks, _marks in runs if pgid > 0 and started.get(pgid, ticks) <= ticks + SLACK_TICKS}
     doomed = below(present, groups | strays.since(min(ticks for _pgid, ticks, _marks in runs), present))
     for run_pgid, run_ticks, marks in runs:
         if run_pgid in groups:
@@ -199,8 +200,10 @@ def main() -> None:
     table = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
     strays = Strays()
     watch(table, strays)
-    for _round in range(ROUNDS):
-        if not kill_all(table, strays):
+    # What was being started when the worker died shows its marks a moment later.
+    at_least = ROUNDS_FOR_STARTS if any(pgid < 0 for pgid, _ticks, _marks in runs_in(table)) else 0
+    for number in range(ROUNDS):
+        if not kill_all(table, strays) and number >= at_least:
             break
         time.sleep(0.02)
     remove(sys.argv[2])

@@ -47,6 +47,14 @@ class RunnerServices:
         if self.guard:
             self.guard.add(run)
 
+    def guard_expect(self, marks: tuple[str, ...]) -> int:
+        """Have what bears these marks killed when the worker is gone, from before its start; see ``Guard.expect``."""
+        return self.guard.expect(RunMark.now(marks)) if self.guard else 0
+
+    def guard_forget(self, place: int) -> None:
+        if self.guard:
+            self.guard.forget(place)
+
     def guard_remove(self, run: RunMark) -> None:
         if self.guard:
             self.guard.remove(run)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db.models import Exists, OuterRef
@@ -63,7 +63,7 @@ def best_worker(sensor: Sensor, offers: Sequence[Offer]) -> int | None:
     The best preference wins, then the one with the most free slots; equals share the sensors among themselves.
     """
     demand = requirements_of(sensor)
-    fitting = [offer for offer in offers if offer.slots > 0 and misfit(demand, offer, role="sensor") is None]
+    fitting = [offer for offer in offers if offer.slots > 0 and _misfit(demand, offer) is None]
     if not fitting:
         return None
 
@@ -76,7 +76,7 @@ def best_worker(sensor: Sensor, offers: Sequence[Offer]) -> int | None:
 
 def may_stay(sensor: Sensor, offer: Offer) -> bool:
     """Whether a worker that runs a sensor may go on with it; cordoned or not does not matter to what it has."""
-    return misfit(requirements_of(sensor), offer, role="sensor") not in NEVER
+    return _misfit(requirements_of(sensor), offer) not in NEVER
 
 
 def why_nowhere(sensor: Sensor, offers: Sequence[Offer]) -> str:
@@ -84,5 +84,13 @@ def why_nowhere(sensor: Sensor, offers: Sequence[Offer]) -> str:
     if not offers:
         return "no worker takes sensors"
     demand = requirements_of(sensor)
-    reasons = (misfit(demand, offer, role="sensor") or "no free slot for sensors" for offer in offers)
+    reasons = (_misfit(demand, offer) or "no free slot for sensors" for offer in offers)
     return ", ".join(f"{offer.name}: {reason}" for offer, reason in zip(offers, reasons, strict=True))
+
+
+def _misfit(demand: Mapping[str, Any], offer: Offer) -> str | None:
+    """Return what hinders; a placement of no known form, which plain SQL may have written, fits nowhere."""
+    try:
+        return misfit(demand, offer, role="sensor")
+    except (AttributeError, TypeError, ValueError):
+        return "affinity"

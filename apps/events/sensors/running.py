@@ -135,7 +135,12 @@ class SensorRun:
             self._report(HasStarted(sensor_id=self._sensor_id, number=self.number, pid=started.pid))
             return started
 
-        return process.run(command, self._control, self._agent.services, start, sinks=sinks)
+        services = self._agent.services
+        expected = services.guard_expect(command.marks)  # a worker may be killed before it has told of a start
+        try:
+            return process.run(command, self._control, services, start, sinks=sinks)
+        finally:
+            services.guard_forget(expected)
 
     def _log(self, stream: Stream) -> RotatingLog:
         files = files_of(self._sensor_id, stream, self._agent.worker_id)

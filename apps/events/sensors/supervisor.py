@@ -11,23 +11,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 from django.db.models import Q
-from django.utils import timezone
 
-from apps.core import clock
 from apps.events import notices
-from apps.events.alerts import Alert, raise_alert
-from apps.events.models import Sensor, SensorProcessStatus
+from apps.events.alerts import raise_alert
+from apps.events.models import Sensor
 from apps.events.sensors import leases, logs, placement, rows
+from apps.events.sensors.held import Held
 from apps.events.sensors.running import HasEnded, HasOutput, HasStarted, Report, SensorRun
-from apps.events.sensors.streaks import ALERT_FROM, HEALTHY_AFTER_SECONDS, Streak
 from apps.events.sensors.wanted import Wanted, wanted_sensors
 from apps.workers.agent import WorkerAgent, current_agent
 from apps.workers.fitness import Offer
@@ -37,39 +33,9 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5  # how often changes made by other processes are looked for
 AGAIN_SECONDS = 2.0  # how often those that another worker has, or none, are looked at: it may be lost
 EVERYTHING_SECONDS = 60.0  # how often all of it is looked at, whatever seems to have changed
-BURST_SECONDS = 1.0  # changes within it are one restart
 PATIENCE_SECONDS = 5.0  # how long a sensor is left to the worker that suits it better
-PASSING_SECONDS = 1.0  # until the next try where nothing is wrong with the sensor
 AFTER_FAULT_SECONDS = 2.0  # until the next turn, unless something happens before
 STOP_SLACK_SECONDS = 2.0  # beyond the kill grace
-
-
-@dataclass
-class _Held:
-    """A sensor that this worker has."""
-
-    wanted: Wanted
-    streak: Streak
-    run: SensorRun | None = None
-    pid: int | None = None
-    running_since: float | None = None
-    runs_with: Any = None  # what its process was started with
-    restart_at: float | None = None  # it runs with what is no longer so
-    start_at: float | None = None  # it does not run and is to be started
-    leaving: bool = False  # it is to be given up as soon as nothing of it runs
-    unwritten: list[dict[str, Any]] = field(default_factory=list)
-    unlogged: bool = False  # its logs have changed
-    alert: Alert | None = None  # to be raised
-
-    @property
-    def content(self) -> Any:
-        """What a process of it would be started with now."""
-        follows = self.wanted.sensor.hot_reload
-        return self.wanted.program, None if follows else self.wanted.rules
-
-    @property
-    def ref(self) -> str:
-        return self.wanted.sensor.ref
 
 
 class Supervisor:
@@ -77,7 +43,7 @@ class Supervisor:
 
     def __init__(self, *, agent: Callable[[], WorkerAgent | None] = current_agent) -> None:
         self._agent_now = agent
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._holder: UUID | None = None  # of the worker's lease under which they were taken
         self._numbers = 0
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
@@ -155,6 +121,7 @@ class Supervisor:
             logger.exception("The sensors could not be looked after; the next turn tries again")
         finally:
             close_old_connections()
+        self._changed.set()  # whatever it was about to look at
         return AFTER_FAULT_SECONDS
 
     def _under(self, agent: WorkerAgent) -> None:
@@ -167,12 +134,7 @@ class Supervisor:
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
-        moments = [
-            moment
-            for held in self._held.values()
-            for moment in (held.restart_at, None if held.run else held.start_at, self._healthy_at(held))
-            if moment is not None
-        ]
+        moments = [moment for held in self._held.values() for moment in held.due_times()]
         return min([LOOK_SECONDS, *(max(0.01, moment - now) for moment in moments)])
 
     # --- What is wanted -------------------------------------------------------------------------------------------
@@ -198,30 +160,12 @@ class Supervisor:
         for sensor_id, held in list(self._held.items()):
             found = wanted.get(sensor_id)
             if found is None:
-                self._leave(held, "not wanted any more")
+                held.leave("not wanted any more")
             elif own is not None and not placement.may_stay(found.sensor, own):
-                self._leave(held, "does not fit this worker any more")
+                held.leave("does not fit this worker any more")
             else:
-                self._update(held, found)
+                held.update(found)
         self._take(agent, wanted, offers)
-
-    def _update(self, held: _Held, wanted: Wanted) -> None:
-        program_changed = held.wanted.program != wanted.program
-        if len(held.wanted.rules) != len(wanted.rules):
-            held.unwritten.append({"active_rule_count": len(wanted.rules)})
-        held.wanted = wanted
-        now = time.monotonic()
-        if held.run is None:
-            if program_changed and held.start_at is not None:
-                held.start_at = now  # what failed was another program
-            return
-        if held.leaving:
-            held.leaving = False  # it is wanted again; once its process has ended it is started anew
-            held.start_at = now
-        elif held.content == held.runs_with:
-            held.restart_at = None
-        elif held.restart_at is None and held.run.asked_at is None:
-            held.restart_at = now + BURST_SECONDS
 
     def _take(self, agent: WorkerAgent, wanted: dict[int, Wanted], offers: list[Offer]) -> None:
         """Take what nobody has and this worker suits best; what the best one leaves alone anybody takes."""
@@ -258,15 +202,7 @@ class Supervisor:
             return False
         self._unheld_since.pop(sensor.pk, None)
         self._said.pop(sensor.pk, None)
-        streak = Streak(first_delay_seconds=settings.SENSOR_BACKOFF_SECONDS)
-        self._held[sensor.pk] = held = _Held(wanted=wanted, streak=streak, start_at=time.monotonic())
-        held.unwritten.append(
-            {
-                "status": SensorProcessStatus.STARTING,
-                "active_rule_count": len(wanted.rules),
-                "consecutive_failures": 0,
-            }
-        )
+        self._held[sensor.pk] = Held.taken(wanted, first_delay_seconds=settings.SENSOR_BACKOFF_SECONDS)
         logger.info("Sensor %s runs on this worker from now on", sensor.ref)
         return True
 
@@ -275,15 +211,6 @@ class Supervisor:
         if self._said.get(sensor.pk) != reason:
             self._said[sensor.pk] = reason
             logger.warning("Sensor %s waits for a worker (%s)", sensor.ref, reason)
-
-    def _leave(self, held: _Held, reason: str) -> None:
-        if held.leaving:
-            return
-        logger.info("Sensor %s is stopped: %s", held.ref, reason)
-        held.leaving = True
-        held.start_at = held.restart_at = None
-        if held.run is not None:
-            held.run.stop()
 
     # --- The lease ------------------------------------------------------------------------------------------------
 
@@ -306,36 +233,22 @@ class Supervisor:
     def _do_what_is_due(self, agent: WorkerAgent) -> None:
         now = time.monotonic()
         for held in list(self._held.values()):
-            healthy_at = self._healthy_at(held)
-            if healthy_at is not None and now >= healthy_at:
-                held.streak.reset()
-                held.unwritten.append({"consecutive_failures": 0})
-            if held.restart_at is not None and now >= held.restart_at and held.run is not None:
-                logger.info("Sensor %s is restarted: its rules or its program have changed", held.ref)
-                held.restart_at, held.start_at = None, now
-                held.run.stop()
-            elif held.start_at is not None and now >= held.start_at and held.run is None:
+            if held.healthy_at is not None and now >= held.healthy_at:
+                held.is_healthy()
+            if held.run is None and held.start_at is not None and now >= held.start_at:
                 self._begin(agent, held)
+            elif held.run is not None and held.restart_at is not None and now >= held.restart_at:
+                held.restart()
 
-    def _begin(self, agent: WorkerAgent, held: _Held) -> None:
+    def _begin(self, agent: WorkerAgent, held: Held) -> None:
         offers = placement.read_offers()
         own = next((offer for offer in offers if offer.worker_id == agent.worker_id), None)
         leaves = own is not None and (own.cordoned or own.draining)
         if leaves and placement.best_worker(held.wanted.sensor, offers) is not None:
-            self._leave(held, "this worker takes no new work and another one can")
+            held.leave("this worker takes no new work and another one can")
             return
         self._numbers += 1
-        held.run = SensorRun(held.wanted, number=self._numbers, agent=agent, report=self._note)
-        held.start_at = held.restart_at = None
-        held.runs_with = held.content
-        held.unwritten.append({"status": SensorProcessStatus.STARTING, "pid": None, "next_restart_at": None})
-        held.run.start()
-
-    def _healthy_at(self, held: _Held) -> float | None:
-        """Return when its failures are forgotten, None where there is nothing to forget."""
-        if held.running_since is None or not held.streak.failures:
-            return None
-        return held.running_since + HEALTHY_AFTER_SECONDS
+        held.begin(SensorRun(held.wanted, number=self._numbers, agent=agent, report=self._note))
 
     # --- What its threads report ----------------------------------------------------------------------------------
 
@@ -350,11 +263,11 @@ class Supervisor:
                 continue  # of a sensor that is no longer ours
             match report:
                 case HasStarted():
-                    self._has_started(held, report)
+                    held.has_started(report)
                 case HasOutput():
                     held.unlogged = True
                 case HasEnded():
-                    self._has_ended(held, report)
+                    held.has_ended(report)
 
     def _waiting_reports(self) -> Iterable[Report]:
         while True:
@@ -363,108 +276,33 @@ class Supervisor:
             except queue.Empty:
                 return
 
-    def _has_started(self, held: _Held, report: HasStarted) -> None:
-        held.pid = report.pid
-        held.running_since = time.monotonic()
-        held.unwritten.append(
-            {
-                "status": SensorProcessStatus.RUNNING,
-                "pid": report.pid,
-                "last_started_at": _moment(),
-                "next_restart_at": None,
-                "log_artifact_ref": logs.artifact_ref(held.ref, "stdout"),
-            }
-        )
-        logger.info("Sensor %s has started as process %d", held.ref, report.pid)
-
-    def _has_ended(self, held: _Held, report: HasEnded) -> None:
-        was_asked = held.run is not None and held.run.asked_at is not None
-        held.run, held.pid, held.running_since, held.restart_at = None, None, None, None
-        held.unlogged = True
-        if report.lost:
-            logger.warning("Sensor %s was ended with the lease of this worker", held.ref)
-            return  # with the next lease everything begins anew
-        fields: dict[str, Any] = {
-            "pid": None,
-            "last_exit_code": report.exit_code,
-            "last_signal": report.signal,
-            "last_stopped_at": _moment(),
-            "stderr_excerpt": report.stderr or report.error or None,
-        }
-        if was_asked:
-            held.unwritten.append({**fields, "status": SensorProcessStatus.STOPPED, "next_restart_at": None})
-            if not held.leaving:
-                held.start_at = time.monotonic()
-        elif report.passing:
-            logger.warning("Sensor %s could not be started: %s", held.ref, report.error)
-            held.start_at = time.monotonic() + PASSING_SECONDS
-        else:
-            self._has_failed(held, report, fields)
-
-    def _has_failed(self, held: _Held, report: HasEnded, fields: dict[str, Any]) -> None:
-        delay = held.streak.failed(report.seconds)
-        held.start_at = time.monotonic() + delay
-        next_at = _moment() + timedelta(seconds=delay)
-        status = SensorProcessStatus.FAILED if report.error else SensorProcessStatus.BACKOFF
-        held.unwritten.append(
-            {
-                **fields,
-                "status": status,
-                "consecutive_failures": held.streak.failures,
-                "next_restart_at": next_at,
-            }
-        )
-        how = _how(report)
-        logger.warning(
-            "Sensor %s %s (%d in a row); it is started again in %g s", held.ref, how, held.streak.failures, delay
-        )
-        if held.streak.wants_alert:
-            held.streak.alerted = True
-            held.alert = self._alert(held, report, how)
-            held.unwritten.append({"last_alerted_at": _moment(), "last_alerted_failures": held.streak.failures})
-
-    def _alert(self, held: _Held, report: HasEnded, how: str) -> Alert:
-        return Alert(
-            severity="error",
-            category="sensor",
-            failure_type="sensor_failing",
-            component_type="sensor",
-            component_id=held.wanted.sensor.pk,
-            component_ref=held.ref,
-            worker_role="sensor",
-            summary=f"Sensor '{held.ref}' {how}, {held.streak.failures} times in a row",
-            details={
-                "consecutive_failures": held.streak.failures,
-                "alert_from": ALERT_FROM,
-                "exit_code": report.exit_code,
-                "signal": report.signal,
-                "error": report.error or None,
-                "stderr": report.stderr[-2000:],
-            },
-            correlation_id=f"sensor:{held.wanted.sensor.pk}:failing:{held.streak.id}",
-        )
-
     # --- What is written ------------------------------------------------------------------------------------------
 
     def _write(self, agent: WorkerAgent) -> None:
         for sensor_id, held in list(self._held.items()):
-            self._write_rows(agent.worker_id, sensor_id, held)
-            if held.alert is not None:
-                raise_alert(held.alert)
-                held.alert = None
-            if held.unlogged:
-                logs.bring_in_step(held.wanted.sensor, agent.worker_id)
-                held.unlogged = False
-            if held.leaving and held.run is None:
+            try:
+                self._write_of(agent.worker_id, sensor_id, held)
+            except (OperationalError, InterfaceError):
+                raise  # the database is away: all of it waits
+            except Exception:
+                logger.exception("What happened to sensor %s could not be written, and is left out", held.ref)
+                held.unwritten, held.alert, held.unlogged = held.unwritten[1:], None, False
+            if held.is_over and not held.unwritten:
                 leases.give_up(sensor_id, worker_id=agent.worker_id)
                 del self._held[sensor_id]
-                notices.ring()  # another supervisor of this process, and this one, may look again
+                notices.ring()  # it may be taken again, here or elsewhere
         self._offer(agent)
 
-    def _write_rows(self, worker_id: int, sensor_id: int, held: _Held) -> None:
+    def _write_of(self, worker_id: int, sensor_id: int, held: Held) -> None:
         while held.unwritten:
             rows.write(sensor_id, worker_id, held.unwritten[0])
             del held.unwritten[0]
+        if held.alert is not None:
+            raise_alert(held.alert)
+            held.alert = None
+        if held.unlogged:
+            logs.bring_in_step(held.wanted.sensor, worker_id)
+            held.unlogged = False
 
     def _offer(self, agent: WorkerAgent) -> None:
         agent.offer(
@@ -483,7 +321,7 @@ class Supervisor:
     def _end_all(self) -> None:
         """Stop all that runs, and let go of it. What does not end in time the agent's end kills."""
         for held in self._held.values():
-            self._leave(held, "this worker stops")
+            held.leave("this worker stops")
         ends_at = time.monotonic() + settings.KILL_GRACE_SECONDS + STOP_SLACK_SECONDS
         while any(held.run is not None for held in self._held.values()) and time.monotonic() < ends_at:
             self._wake.wait(min(0.2, max(0.0, ends_at - time.monotonic())))
@@ -496,19 +334,3 @@ class Supervisor:
             self._write(agent)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The end of the sensors could not be written: %s; their leases run out", error)
-
-
-def _moment() -> datetime:
-    """Return the present moment, by this machine's clock when the database does not tell."""
-    try:
-        return clock.now()
-    except (DatabaseError, InterfaceError):
-        return timezone.now()
-
-
-def _how(report: HasEnded) -> str:
-    if report.error:
-        return f"could not be started: {report.error}"
-    if report.signal is not None:
-        return f"was ended by signal {report.signal}"
-    return f"ended with exit code {report.exit_code}"

@@ -87,7 +87,7 @@ def test_files_that_change_start_executions(processes: Processes, tmp_path: Path
         assert len(messages(client)) == 3
 
         post(client, "rules/core.watch/disable")
-        wait_until(lambda: file_sensors(tmp_path) == [], timeout_seconds=5, what="the end of the sensor")
+        wait_until(lambda: file_sensors(tmp_path) == [], timeout_seconds=20, what="the end of the sensor")
     up.terminate()
     assert up.wait() == 0
     assert "Traceback" not in up.output()
@@ -102,7 +102,7 @@ def test_sensors_end_with_the_product_and_run_once_after_it(processes: Processes
     wait_until(lambda: file_sensors(tmp_path), what="the sensor")
 
     up.kill()
-    wait_until(lambda: file_sensors(tmp_path) == [], timeout_seconds=5, what="the end of the sensor")
+    wait_until(lambda: file_sensors(tmp_path) == [], timeout_seconds=20, what="the end of the sensor")
 
     again = processes.up(tmp_path / "state", port=up.port, **SENSORS)
     again.wait_ready()
@@ -142,11 +142,11 @@ def test_one_of_two_workers_runs_a_sensor_and_the_other_takes_over(processes: Pr
     workers = {name: sensors(processes, name) for name in ("one", "two")}
 
     services.enable_rule(rule.pk)  # neither process is told of it
-    first = wait_until(lambda: holder(sensor), timeout_seconds=5, what="the sensor")
+    first = wait_until(lambda: holder(sensor), timeout_seconds=20, what="the sensor")
     assert len(processes_of(sensor.ref)) == 1
 
     workers[first].kill()
-    wait_until(lambda: processes_of(sensor.ref) == [], timeout_seconds=5, what="its end with its worker")
+    wait_until(lambda: processes_of(sensor.ref) == [], timeout_seconds=20, what="its end with its worker")
     second = wait_until(lambda: (name := holder(sensor)) != first and name, timeout_seconds=20, what="the other one")
     assert {first, second} == set(workers)
     assert len(processes_of(sensor.ref)) == 1

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.events.models import Event, Sensor, SensorProcess, SensorProcessHistory, Trigger
-from apps.events.sensors import logs, supervisor
+from apps.events.sensors import held, logs
 from apps.executions.models import Artifact
 from apps.identity import tokens
 from apps.rules import services
@@ -33,7 +33,7 @@ def lab(settings, tmp_path, monkeypatch):
     settings.HEARTBEAT_SECONDS = 0.2
     settings.LEASE_SECONDS = 3
     settings.SENSOR_BACKOFF_SECONDS = 0.1
-    monkeypatch.setattr(supervisor, "BURST_SECONDS", 0.3)
+    monkeypatch.setattr(held, "BURST_SECONDS", 0.3)
     yield Lab(tmp_path / "lab")
     connection.close()
 
@@ -213,7 +213,7 @@ def test_sensor_that_follows_changes_itself_is_not_restarted(lab):
         services.enable_rule(second.pk)
         services.update_rule(rule.pk, {"trigger_params": {"changed": True}})
         wait_until(lambda: process_of(sensor).active_rule_count == 2)
-        time.sleep(2 * supervisor.BURST_SECONDS)  # what must not happen would have happened by now
+        time.sleep(2 * held.BURST_SECONDS)  # what must not happen would have happened by now
         assert process_of(sensor).pid == pid
 
 
@@ -424,3 +424,13 @@ def test_sensor_of_a_worker_that_lives_is_left_alone(lab):
         time.sleep(1.5)
     sensor.refresh_from_db()
     assert sensor.lease_worker == there.pk
+
+
+def test_sensor_that_demands_nonsense_holds_up_no_other(lab):
+    odd = lab.sensor(name="odd", worker_affinity={"required": ["nonsense"]})
+    lab.rule(odd)
+    sensor = lab.sensor()
+    lab.rule(sensor)
+    with running():
+        wait_for_status(sensor, "running")
+        assert process_of(odd) is None

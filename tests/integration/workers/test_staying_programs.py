@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +130,30 @@ def test_end_comes_within_the_grace(services, ignores):
     ended = staying.stop()
 
     assert ended.returncode == (-signal.SIGKILL if ignores else -signal.SIGTERM)
+
+
+DIES_IN_THE_MIDDLE_OF_A_START = """
+import os, signal, subprocess, sys
+from apps.workers.runner_services import RunnerServices
+
+services = RunnerServices()
+services.start()
+marks = ("ATTUNE_SENSOR_ID=9", f"ATTUNE_API_TOKEN={sys.argv[1]}")
+services.guard_expect(marks)
+program = subprocess.Popen(
+    ["sleep", "1000"], env=dict(mark.split("=", 1) for mark in marks), start_new_session=True, executable="/bin/sleep"
+)
+print(program.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_worker_that_is_killed_before_it_has_told_of_a_start_leaves_nothing(tmp_path):
+    worker = subprocess.run(
+        [sys.executable, "-c", DIES_IN_THE_MIDDLE_OF_A_START, f"token-of-{tmp_path}"],
+        stdout=subprocess.PIPE,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+
+    wait_until(lambda: not is_alive(int(worker.stdout)), timeout_seconds=10, what="its end")
