@@ -90,6 +90,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Identities", "group", "identity_identity_changelist"),
                     _item("Permission sets", "verified_user", "identity_permissionset_changelist"),
+                    _item("Keys", "vpn_key", "keys_key_changelist"),
                     _item("Audit trail", "policy", "identity_auditevent_changelist"),
                 ],
             },

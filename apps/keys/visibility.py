@@ -4,8 +4,8 @@ Who may read which keys, and change them (auth.md sections 2.7, 5 and 8).
 A sensor's token has no grants: it reads and writes the keys that its sensor owns, and reads those of its pack.
 """
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 
@@ -61,6 +61,20 @@ def require(caller: "Caller", action: str, key: Key | Facts | None = None) -> No
     allowed = _is_sensor(caller) or caller.allows(f"keys:{action}") if key is None else may(caller, action, key)
     if not allowed:
         raise lacking(f"keys:{action}", key)
+
+
+def require_update(caller: "Caller", key: Key, values: Mapping[str, Any]) -> None:
+    """
+    Raise Forbidden unless the caller may change the key as it is, have it with these values, and learn no value by it.
+
+    Whoever may not decrypt a key cannot take its encryption off either, but with a new value.
+    """
+    require(caller, "update", key)
+    if values.get("encrypted", key.encrypted) == key.encrypted:
+        return
+    require(caller, "update", facts_of(key).with_values(values))
+    if key.encrypted and "value" not in values:
+        require(caller, "decrypt", key)
 
 
 # --- Sensors ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from apps.core.api import envelopes, query
 from apps.core.api.grants import by_object, filtered
 from apps.core.api.pagination import KeyPagination
 from apps.core.api.views import AttuneViewSet
-from apps.identity.grants import facts_of
 from apps.keys import services
 from apps.keys.api.serializers import (
     KeyCreateBody,
@@ -23,7 +22,7 @@ from apps.keys.api.serializers import (
 )
 from apps.keys.models import Key, OwnerType
 from apps.keys.owners import Owner
-from apps.keys.visibility import WITH_SENSORS, may, require, visible_to
+from apps.keys.visibility import WITH_SENSORS, may, require, require_update, visible_to
 
 # Of the body of a creation: what says who owns the key.
 _OWNER = frozenset(Owner.__dataclass_fields__)
@@ -85,7 +84,7 @@ class KeyViewSet(AttuneViewSet[Key]):
         data = self.validated(KeyUpdateBody, partial=True)
         with transaction.atomic():
             key = services.locked(found.pk)  # checked as it is, not as it was when it was found
-            self._check_update(key, data)
+            require_update(self.caller, key, data)
             key = services.update_key(key, **data)
             value = data["value"] if "value" in data else self._readable_value(key)
         return envelopes.single(shown_key(key, value), "Key updated successfully")
@@ -96,14 +95,6 @@ class KeyViewSet(AttuneViewSet[Key]):
         require(self.caller, "delete", key)
         services.delete_key(key)
         return envelopes.done(f"Key '{key.ref}' deleted successfully")
-
-    def _check_update(self, key: Key, data: dict[str, Any]) -> None:
-        require(self.caller, "update", key)
-        if data.get("encrypted", key.encrypted) == key.encrypted:
-            return
-        require(self.caller, "update", facts_of(key).with_values(data))
-        if key.encrypted and "value" not in data:  # else whoever may change a key could read it
-            require(self.caller, "decrypt", key)
 
     def _readable_value(self, key: Key) -> Any:
         return services.read_value(key, decrypt=key.encrypted and may(self.caller, "decrypt", key))
