@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from apps.core.errors import ConflictError
+from apps.identity import audit
 from apps.identity.models import Identity
 from apps.packs.components import Component, ComponentFile, FaultyComponent, Warning, faults
 from apps.packs.folder import PackFolder
@@ -52,6 +53,15 @@ class Registration:
     test_result: dict[str, Any] | None = None
 
 
+# What the audit trail calls the ways in which a pack comes.
+_EVENTS = {"register": "registered", "upload": "uploaded", "builtin": "installed"}
+
+
+def record_pack(what: str, pack: Pack, **details: Any) -> None:
+    """Tell the audit trail what became of a pack."""
+    audit.record(f"pack.{what}", resource_type="pack", resource_id=pack.pk, resource_ref=pack.ref, details=details)
+
+
 @contextmanager
 def registering(ref: str) -> Iterator[Pack | None]:
     """Open the transaction of one registration and give the pack's row; no other registration of it runs meanwhile."""
@@ -76,6 +86,7 @@ def apply(folder: PackFolder, origin: Origin, existing: Pack | None) -> Registra
     pack.refresh_from_db()
     created = existing is None
     transaction.on_commit(partial(pack_registered.send, sender=Pack, pack=pack, created=created))
+    record_pack(_EVENTS[origin.method], pack, version=pack.version, replaced=not created)
     return Registration(pack=pack, warnings=warnings, created=created)
 
 

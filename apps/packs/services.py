@@ -16,7 +16,15 @@ from apps.packs import storage
 from apps.packs.archives import extract, pack_root
 from apps.packs.folder import PackFolder, read_pack
 from apps.packs.models import CORE_REF, Pack
-from apps.packs.registration import Origin, PackExists, Registration, apply, refuse_existing, registering
+from apps.packs.registration import (
+    Origin,
+    PackExists,
+    Registration,
+    apply,
+    record_pack,
+    refuse_existing,
+    registering,
+)
 from apps.packs.registry import loaders
 from apps.packs.signals import pack_deleted
 
@@ -203,6 +211,7 @@ def create_pack(*, by: Identity | None, **fields: Any) -> Pack:
     pack = Pack(**fields, installed_by=by)
     pack.full_clean(exclude=["installed_by"], validate_unique=False)
     pack.save(force_insert=True)
+    record_pack("created", pack, version=pack.version)
     return pack
 
 
@@ -212,6 +221,7 @@ def update_pack(pack: Pack, changes: Mapping[str, Any]) -> Pack:
         setattr(pack, name, value)
     pack.clean_fields(exclude=["installed_by"])
     pack.save(update_fields=[*changes, "updated"])
+    record_pack("updated", pack, changed=sorted(changes))
     return pack
 
 
@@ -227,6 +237,7 @@ def delete_pack(pack: Pack) -> None:
     removal = storage.Removal(ref, Path(pack.storage_path) if pack.storage_path else None)
     try:
         with registering(ref):
+            record_pack("deleted", pack)
             pack.delete()
             removal.make()  # aside, not gone: the same ref may be uploaded again right after the commit
             transaction.on_commit(removal.finish)

@@ -50,6 +50,7 @@ class VersionViews(ArtifactViews):
         )
 
     def stored(self, version: ArtifactVersion) -> Response:
+        self.record("updated", version.artifact, version=version.version)
         return envelopes.created(version_data(version), f"Version {version.version} created successfully")
 
     def artifact_by_ref(self, body: dict[str, Any]) -> Artifact:
@@ -62,6 +63,8 @@ class VersionViews(ArtifactViews):
             if not self.caller.may_create("artifacts:create", facts):
                 self.caller.require("artifacts:create", facts)
             artifact, made = services.find_or_create(new)
+            if made:
+                self.record("created", artifact)
         if not made:
             self.caller.require("artifacts:update", artifact)
         return artifact
@@ -131,18 +134,19 @@ class VersionViewSet(VersionViews):
     @extend_schema(responses=VersionSerializer)
     def latest(self, request: Request, pk: str) -> Response:
         """Read the latest version."""
-        return envelopes.single(version_data(self._version()))
+        return self._read(self._version())
 
     @extend_schema(responses=VersionSerializer)
     def retrieve(self, request: Request, pk: str, number: str) -> Response:
         """Read one version."""
-        return envelopes.single(version_data(self._version()))
+        return self._read(self._version())
 
     def destroy(self, request: Request, pk: str, number: str) -> Response:
         """Delete one version and its file."""
         artifact = self.get_object()
         version = query.path_id(number)
         services.delete_version(artifact.pk, version)
+        self.record("updated", artifact, deleted_version=version)
         return envelopes.done(f"Version {version} of artifact '{artifact.ref}' deleted successfully")
 
     @extend_schema(responses={(200, "*/*"): Bare(OpenApiTypes.BINARY)})
@@ -150,8 +154,13 @@ class VersionViewSet(VersionViews):
         """Download the bytes of a version, the latest unless one is named."""
         version = self._version()
         content = content_of(version)
+        self.record("downloaded", version.artifact, version=version.version)
         name = download_name(version.artifact, version.version, content.content_type)
         return serve(request, content, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+    def _read(self, version: ArtifactVersion) -> Response:
+        self.record("read", version.artifact, version=version.version)
+        return envelopes.single(version_data(version))
 
     def _version(self) -> ArtifactVersion:
         artifact = self.get_object()

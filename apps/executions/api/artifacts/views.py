@@ -29,6 +29,7 @@ from apps.executions.api.artifacts.serializers import (
 )
 from apps.executions.api.documents import ARTIFACT_PARAMETERS
 from apps.executions.models import FILE_BACKED, Artifact, ArtifactType, OwnerType, Visibility
+from apps.identity import audit
 from apps.identity.grants import Facts
 
 
@@ -56,6 +57,17 @@ class ArtifactViews(AttuneViewSet[Artifact]):
 
     def shown(self, row: Artifact) -> dict[str, Any]:
         return artifact_data(row)
+
+    @staticmethod
+    def record(what: str, artifact: Artifact, **details: Any) -> None:
+        """Tell the audit trail what was done: created, read, downloaded, updated, deleted."""
+        audit.record(
+            f"artifact.{what}",
+            resource_type="artifact",
+            resource_id=artifact.pk,
+            resource_ref=artifact.ref,
+            details=details,
+        )
 
 
 class ArtifactViewSet(ArtifactViews):
@@ -104,6 +116,7 @@ class ArtifactViewSet(ArtifactViews):
         new = services.NewArtifact(**body, execution=self.caller.execution_id)
         self.authorize_new(services.described(new))
         artifact = services.create_artifact(new)
+        self.record("created", artifact)
         return envelopes.created(self.shown(artifact), "Artifact created successfully")
 
     def facts_of_new(self, data: Mapping[str, Any]) -> Facts:
@@ -112,12 +125,15 @@ class ArtifactViewSet(ArtifactViews):
     @extend_schema(responses=ArtifactSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Read an artifact."""
-        return envelopes.single(self.shown(self.get_object()))
+        artifact = self.get_object()
+        self.record("read", artifact)
+        return envelopes.single(self.shown(artifact))
 
     @extend_schema(responses=ArtifactSerializer)
     def by_ref(self, request: Request, ref: str) -> Response:
         """Read an artifact by its ref; ``execution.<id>.stdout`` names the artifact of that log."""
         artifact = services.find_by_ref(self.rows(), ref)
+        self.record("read", artifact)
         return envelopes.single(self.shown(artifact))
 
     @extend_schema(request=ArtifactUpdateBody, responses=ArtifactSerializer)
@@ -127,6 +143,7 @@ class ArtifactViewSet(ArtifactViews):
         body = self.validated(ArtifactUpdateBody)
         self._check_change(artifact, body)
         changed = services.update_artifact(artifact.pk, body)
+        self.record("updated", artifact, changed=sorted(body))
         return envelopes.single(self.shown(changed), "Artifact updated successfully")
 
     def _check_change(self, artifact: Artifact, body: Mapping[str, Any]) -> None:
@@ -140,6 +157,7 @@ class ArtifactViewSet(ArtifactViews):
         """Delete an artifact with its versions and files."""
         artifact = self.get_object()
         services.delete_artifact(artifact.pk)
+        self.record("deleted", artifact)
         return envelopes.done(f"Artifact '{artifact.ref}' deleted successfully")
 
     @extend_schema(request=ArtifactProgressBody, responses=ArtifactSerializer)
@@ -147,13 +165,16 @@ class ArtifactViewSet(ArtifactViews):
         """Append an entry to the data of a progress artifact."""
         artifact = self.get_object()
         entry = self.validated(ArtifactProgressBody)["entry"]
-        return envelopes.single(self.shown(services.append_progress(artifact.pk, entry)))
+        changed = services.append_progress(artifact.pk, entry)
+        self.record("updated", artifact, changed=["progress"])
+        return envelopes.single(self.shown(changed))
 
     @extend_schema(request=ArtifactDataBody, responses=ArtifactSerializer)
     def data(self, request: Request, pk: str) -> Response:
         """Replace the data of an artifact."""
         artifact = self.get_object()
         changed = services.update_artifact(artifact.pk, {"data": self.validated(ArtifactDataBody)["data"]})
+        self.record("updated", artifact, changed=["data"])
         return envelopes.single(self.shown(changed))
 
     @extend_schema(exclude=True)
