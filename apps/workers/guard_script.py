@@ -202,8 +202,8 @@ def main() -> None:
     watch(table, strays)
     # What was being started when the worker died shows its marks a moment later.
     at_least = ROUNDS_FOR_STARTS if any(pgid < 0 for pgid, _ticks, _marks in runs_in(table)) else 0
-    for number in range(ROUNDS):
-        if not kill_all(table, strays) and number >= at_least:
+    for turn in range(ROUNDS):
+        if not kill_all(table, strays) and turn >= at_least:
             break
         time.sleep(0.02)
     remove(sys.argv[2])
