@@ -204,7 +204,7 @@ class IdempotencyRecordAdmin(MachineRows):
 class AuditEventAdmin(MachineRows):
     """The audit trail; whoever looks at it is in it."""
 
-    list_display = ("created", "event_type", as_badge("outcome"), "actor", "actor_ip", "resource", "request", "took")
+    list_display = ("created", "event_type", as_badge("outcome"), "actor", "actor_ip", "resource", "of_request", "took")
     list_display_links = ("created",)
     list_filter = (
         "category", "outcome", CreatedFilter, linked_filter("event_type", "event type"),
@@ -217,7 +217,7 @@ class AuditEventAdmin(MachineRows):
     search_help_text = "Type (its beginning); request id, login or address (whole)"
     fields = (
         as_time("created"), "event_type", "category", as_badge("outcome"), "actor", "actor_token_type", "actor_ip",
-        "actor_user_agent", "resource", "request", "request_id", "same_request", "took", as_json("details"),
+        "actor_user_agent", "resource", "of_request", "request_id", "same_request", "took", as_json("details"),
         as_json("correlation_chain", "what led to it"),
     )  # fmt: skip
 
@@ -242,7 +242,7 @@ class AuditEventAdmin(MachineRows):
         return " ".join(str(part) for part in named if part is not None) or markup.EMPTY
 
     @admin.display(description="request")
-    def request(self, event: AuditEvent) -> str:
+    def of_request(self, event: AuditEvent) -> str:
         parts = (event.http_method, event.http_path, event.http_status)
         return " ".join(str(part) for part in parts if part is not None) or markup.EMPTY
 

@@ -31,6 +31,7 @@ class AuditEventViewSet(AttuneViewSet[AuditEvent]):
 
     queryset = AuditEvent.objects.all()
     lookup_field = "pk"
+    lookup_url_kwarg = "id"
     noun = "Audit event"
     serializer_class = AuditEventSerializer
     pagination_class = AuditPages
@@ -55,7 +56,7 @@ class AuditEventViewSet(AttuneViewSet[AuditEvent]):
         return answer
 
     @extend_schema(responses=AuditEventSerializer)
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: Request, **_path: str) -> Response:
         """Return one event."""
         event = self.get_object()
         record("audit_log.read", resource_type="audit_event", resource_id=event.pk)
