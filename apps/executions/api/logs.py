@@ -70,6 +70,7 @@ class LogViewSet(ExecutionViews):
     @extend_schema(parameters=SEARCH_PARAMETERS, responses=SearchSerializer)
     def search(self, request: Request, pk: str) -> Response:
         """Find the lines that hold a text, in any case."""
+        execution = self.get_object()
         params = request.query_params
         needle = query.text(params, "q")
         if needle is None or len(needle) > LONGEST_NEEDLE:
@@ -78,7 +79,6 @@ class LogViewSet(ExecutionViews):
         asked = query.integer(params, "limit")
         limit = _DEFAULT_MATCHES if asked is None else min(max(asked, 1), _MOST_MATCHES)
         after_offset = query.integer(params, "after_offset", minimum=0)
-        execution = self.get_object()
         matches: list[dict[str, Any]] = []
         truncated = False
         for name in STREAMS if stream is None else (_stream(stream),):

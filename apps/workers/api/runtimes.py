@@ -60,7 +60,7 @@ class RuntimeViewSet(
         row.delete()
 
 
-class PackRuntimesViewSet(AttuneViewSet[Runtime]):
+class PackRuntimesViewSet(ReadsRefused, AttuneViewSet[Runtime]):
     """The runtimes of one pack."""
 
     queryset = Runtime.objects.order_by("ref")
