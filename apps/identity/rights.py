@@ -10,7 +10,7 @@ from apps.identity import protection
 from apps.identity.audit import administration
 from apps.identity.callers import Caller
 from apps.identity.errors import NotOneself
-from apps.identity.grants import holds_set, problems
+from apps.identity.grants import Facts, holds_set, problems
 from apps.identity.models import (
     ADMIN_SET_REF,
     Identity,
@@ -129,6 +129,34 @@ def take_set_from_role(given: PermissionSetRoleAssignment) -> None:
     """Take a set from everybody who holds it by the role."""
     given.delete()
     administration.role_changed(administration.TAKEN, given.permset, given.role)
+
+
+@transaction.atomic
+def have_exactly(identity: Identity, roles: Iterable[str], *, by: Caller) -> None:
+    """
+    Let the identity have these roles and, of those that people gave, no others.
+
+    Raises Forbidden where ``by`` may not manage all permission sets: a role may give any, today or later.
+    """
+    wanted, held = set(roles), {row.role: row for row in identity.roles.all()}
+    taken = [row for role, row in held.items() if role not in wanted and not row.managed]
+    given = sorted(wanted - held.keys())
+    if taken or given:
+        by.require(protection.MANAGE, Facts())
+    for row in taken:
+        take_role(row)
+    for role in given:
+        give_role(identity, role)
+
+
+@transaction.atomic
+def give_by_exactly(permset: PermissionSet, roles: Iterable[str]) -> None:
+    """Let these roles give the set, and no others."""
+    wanted, giving = set(roles), {row.role: row for row in permset.roles.all()}
+    for role in sorted(giving.keys() - wanted):
+        take_set_from_role(giving[role])
+    for role in sorted(wanted - giving.keys()):
+        give_set_to_role(permset, role)
 
 
 # --- Permission sets themselves ---------------------------------------------------------------------------------
