@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from apps.core.redaction import Redactor
 from apps.executions import storage
 
 logger = logging.getLogger(__name__)
@@ -170,6 +171,20 @@ class Both:
 
     def close(self) -> None:
         self._first.close()
+
+
+class Redacted:
+    """A sink that passes on what comes without secrets; the beginning of one waits for what follows it."""
+
+    def __init__(self, sink: "RotatingLog | Both", redactor: Redactor) -> None:
+        self._sink, self._stream = sink, redactor.stream()
+
+    def feed(self, data: bytes) -> None:
+        self._sink.feed(self._stream.feed(data))
+
+    def close(self) -> None:
+        self._sink.feed(self._stream.flush())
+        self._sink.close()
 
 
 def excerpt_of(output: bytes) -> str:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
+from apps.core.redaction import Redactor
 from apps.events.sensors.logs import Retention, files_of
-from apps.events.sensors.output import Both, Excerpt, RotatingLog
+from apps.events.sensors.output import Both, Excerpt, Redacted, RotatingLog
 from apps.events.sensors.programs import command_of
+from apps.events.sensors.variables import secrets_of
 from apps.events.sensors.wanted import Wanted
 from apps.executions.logs import Stream
 from apps.workers import process
@@ -128,7 +130,14 @@ class SensorRun:
             logger.warning("Sensor %s: %d processes of an earlier start were killed", self._wanted.sensor.ref, killed)
 
     def _run_command(self, command: Command) -> Ended:
-        sinks = (self._log("stdout"), Both(self._log("stderr"), self._excerpt))
+        sensor = self._wanted.sensor
+        redactor = Redactor(
+            secrets_of(sensor.config, sensor.param_schema, token=command.env.get("ATTUNE_API_TOKEN", ""))
+        )
+        sinks = (
+            Redacted(self._log("stdout"), redactor),
+            Redacted(Both(self._log("stderr"), self._excerpt), redactor),
+        )
 
         def start(command: Command, descriptors: tuple[int, int, int]) -> Started:
             started = process.spawn(command, descriptors)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apps.core.markers import marked
+from apps.core.schemas import secret_paths
 from apps.workers.parameters import as_text
 
 LONGEST_VALUE_BYTES = 128 * 1024 - 64  # the kernel takes no variable of 128 KiB or more, its name included
@@ -23,6 +25,12 @@ class Surroundings:
     api_url: str
     artifacts_dir: str
     log_level: str
+
+
+def secrets_of(config: Any, param_schema: Any, *, token: str) -> list[Any]:
+    """Return what a sensor is given and must not be seen in its logs: its token, and what its schema calls secret."""
+    _shown, secret = marked(config, secret_paths(param_schema, config) if param_schema else ())
+    return [token, *secret.values()]
 
 
 def sensor_variables(

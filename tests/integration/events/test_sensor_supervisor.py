@@ -1,6 +1,5 @@
 """Sensors at work: real processes, started, restarted and stopped by a supervisor in this process."""
 
-import base64
 import json
 import os
 import time
@@ -129,17 +128,16 @@ def test_sensor_of_timers_alone_has_no_process(lab):
 def test_environment_is_the_table_and_nothing_else(lab, settings, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://secret")
     settings.PUBLIC_API_URL = "http://attune.example:3000"
-    sensor = lab.sensor(f"pwd; env -0 | base64 -w0; echo; {STAYS}", config={"path": "/in", "deep-er": {"a": 1}})
+    sensor = lab.sensor(f"pwd; env -0 > seen; {STAYS}", config={"path": "/in", "deep-er": {"a": 1}})
     rule = lab.rule(sensor, trigger_params={"path": "/x y"}, enabled=True)
     lab.rule(sensor, enabled=False)
     with running():
         wait_for_status(sensor, "running")
         text = wait_until(lambda: log_of(sensor) if "started" in log_of(sensor) else "", what="its output")
 
-    directory, encoded, _ = text.split("\n", 2)
-    raw = base64.b64decode(encoded)
-    assert directory == str(lab.folder)
-    found = dict(entry.partition("=")[::2] for entry in raw.decode().split("\0") if entry)
+    assert text.split("\n")[0] == str(lab.folder)
+    seen = (lab.folder / "seen").read_text()
+    found = dict(entry.partition("=")[::2] for entry in seen.split("\0") if entry)
     token = tokens.read(found.pop("ATTUNE_API_TOKEN"))
     shells_own = {"PWD", "SHLVL", "_", "OLDPWD"}
     entry = {"id": rule.pk, "ref": rule.ref, "trigger_ref": "lab.watcher_seen", "trigger_params": {"path": "/x y"}}
@@ -173,6 +171,21 @@ def test_output_becomes_artifacts(lab):
     assert (stdout.scope, stdout.owner, stdout.type) == ("sensor", "lab.watcher", "file_text")
     version = stdout.versions.get()
     assert (version.created_by.startswith("worker:"), version.size_bytes) == (True, 13)
+
+
+def test_output_shows_neither_token_nor_secret_settings(lab):
+    config = {"password": "c4nary-s3cret", "host": "db1"}
+    sensor = lab.sensor(
+        f'echo "$ATTUNE_API_TOKEN"; echo "$ATTUNE_SENSOR_CONFIG_PASSWORD at $ATTUNE_SENSOR_CONFIG_HOST"; {STAYS}',
+        config=config,
+        param_schema={"password": {"type": "string", "secret": True}, "host": {"type": "string"}},
+    )
+    lab.rule(sensor)
+    with running():
+        wait_for_status(sensor, "running")
+        text = wait_until(lambda: log_of(sensor) if "started" in log_of(sensor) else "", what="its output")
+
+    assert text == "***\n*** at db1\nstarted\n"
 
 
 # --- Changes -----------------------------------------------------------------------------------------------------
