@@ -8,6 +8,7 @@ from typing import Any
 
 from apps.events.models import Sensor, Trigger
 from apps.events.signals import sensors_changed, triggers_changed
+from apps.keys import secret_store
 
 # Columns that say nothing about when a trigger's rules fire, or when a sensor's program runs.
 _QUIET_OF_TRIGGER = frozenset({"webhook_enabled", "webhook_key", "webhook_config", "updated"})
@@ -20,6 +21,7 @@ def on_trigger_saved(*, instance: Trigger, update_fields: frozenset[str] | None 
 
 
 def on_trigger_deleted(*, instance: Trigger, **_signal: Any) -> None:
+    secret_store.forget(secret_store.WEBHOOK_CONFIG, [instance.pk])
     triggers_changed.send(sender=Trigger, refs=[instance.ref])
     if instance.sensor_ref:
         sensors_changed.send(sender=Sensor, refs=[instance.sensor_ref])

@@ -59,10 +59,12 @@ def get_many(entity_type: str, entity_ids: Collection[int]) -> dict[int, dict[st
     return found
 
 
-def replace(entity_type: str, entity_id: int, values: Mapping[str, Any], **source: Any) -> None:
-    """Keep exactly these values of a row."""
+def replace(
+    entity_type: str, entity_id: int, values: Mapping[str, Any], *, staying: Collection[str] = (), **source: Any
+) -> None:
+    """Keep exactly these values of a row, and what it has in the places that stay."""
     SecretValue.objects.filter(entity_type=entity_type, entity_id=entity_id).exclude(
-        json_path__in=list(values)
+        json_path__in=[*values, *staying]
     ).delete()
     put(entity_type, entity_id, values, **source)
 

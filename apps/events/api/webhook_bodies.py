@@ -88,14 +88,11 @@ class _RateLimit(_Section):
 class _HMAC(_Section):
     enabled = Boolean(default=True)
     secret = _Secret(max_length=1000, required=False, help_text="Write-only.")
-    secret_key_ref = Text(required=False, help_text="Not available yet.")
+    secret_key_ref = Text(max_length=255, required=False, help_text="The key whose value is the secret.")
     algorithm = serializers.ChoiceField(choices=ALGORITHMS, default=DEFAULT_ALGORITHM)
     header = _HeaderName(required=False)
     previous_secret = _Secret(max_length=1000, required=False, help_text="Write-only.")
     previous_secret_expires_at = _Moment(required=False)
-
-    def validate_secret_key_ref(self, value: str) -> str:
-        raise ValidationError("Keys are not available yet; give the secret itself in hmac.secret.")
 
     def validate(self, attrs: Any) -> Any:
         if "previous_secret" in attrs and "previous_secret_expires_at" not in attrs:

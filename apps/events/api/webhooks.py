@@ -15,11 +15,15 @@ from apps.core.api.grants import PUBLIC
 from apps.core.api.idempotency import REPLAYED
 from apps.core.api.pagination import EventPagination
 from apps.core.api.views import AttuneView, AttuneViewSet
+from apps.core.errors import Detail, ValidationFailed
 from apps.events.api.serializers import TriggerSerializer, shown_trigger
 from apps.events.api.webhook_bodies import WebhookConfigBody, WebhookSettingsBody
 from apps.events.models import Trigger, WebhookEventLog
-from apps.events.webhooks import editing, receiving, services
+from apps.events.webhooks import editing, receiving, secrets, services
 from apps.events.webhooks.requests import read
+from apps.keys.services import plain_value
+from apps.keys.visibility import may
+from apps.keys.visibility import visible_to as visible_keys
 
 _ACCESS_ONLY = frozenset({"access"})
 
@@ -74,6 +78,7 @@ class TriggerWebhookViewSet(AttuneViewSet[Trigger]):
         """Change sections of the settings: null removes a section, an absent one stays."""
         trigger = self.get_object()
         changes = self.validated(WebhookSettingsBody)["webhook_config"]
+        self._check_key((changes.get("hmac") or {}).get(secrets.KEY_REF))
         return envelopes.single(
             self.shown(services.configure(trigger, changes)), "Webhook settings updated successfully"
         )
@@ -118,6 +123,19 @@ class TriggerWebhookViewSet(AttuneViewSet[Trigger]):
         }
         conditions = {name: value for name, value in asked.items() if value is not None}
         return rows.filter(**conditions).order_by("-created", "-id")
+
+    def _check_key(self, ref: str | None) -> None:
+        """Raise ValidationFailed unless the caller could read the secret in the key itself."""
+        if ref is None:
+            return
+        key = visible_keys(self.caller).filter(ref=ref).first()
+        if key is None or (key.encrypted and not may(self.caller, "decrypt", key)):
+            problem = f"There is no key '{ref}', or you may not read its value."
+        elif not secrets.revealed(plain_value(key)):
+            problem = f"The value of key '{ref}' is no text."
+        else:
+            return
+        raise ValidationFailed(details=[Detail(field="webhook_config.hmac.secret_key_ref", message=problem)])
 
     def _trigger(self, trigger: Trigger, message: str) -> Response:
         return envelopes.single(shown_trigger(trigger, self.caller), message)

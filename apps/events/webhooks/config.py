@@ -1,5 +1,6 @@
 """
-What a trigger's ``webhook_config`` asks for, read as it stands in the column, whoever wrote it there.
+What a trigger's ``webhook_config`` asks for, read as it stands in the column, whoever wrote it there; its secrets
+are put in ahead of that (``secrets.config_of``).
 
 Reading never fails. What cannot be understood is decided for safety: a check that is there with wrong values admits
 nobody, and a section that is there counts unless it says ``enabled: false``. Unknown keys are ignored.
@@ -14,7 +15,6 @@ from typing import Any
 
 from apps.core.api.client import Address, Network
 from apps.core.api.query import parse_moment
-from apps.events.webhooks import secrets
 
 DEFAULT_SIZE_LIMIT_KB = 1024
 DEFAULT_RATE_WINDOW_SECONDS = 60
@@ -47,8 +47,8 @@ class Signing:
     previous_secret_expires_at: datetime | None = None
 
     def secrets_at(self, now: datetime) -> tuple[str, ...]:
-        """Return the secrets that count; none when the secret is in a Key, which nothing can read yet."""
-        if self.secret is None or self.secret_key_ref is not None:
+        """Return the secrets that count; of a Key that cannot be had, there is none."""
+        if self.secret is None:
             return ()
         expires_at = self.previous_secret_expires_at
         if self.previous_secret is None or expires_at is None or expires_at <= now:
@@ -155,9 +155,9 @@ def _signing(section: object, preset: object) -> Signing | None:
         preset=None if preset is None else str(preset),
         algorithm=_text(given.get("algorithm")) or DEFAULT_ALGORITHM,
         header=_text(given.get("header")),
-        secret=secrets.revealed(given.get("secret")),
+        secret=_text(given.get("secret")),
         secret_key_ref=_text(given.get("secret_key_ref")),
-        previous_secret=secrets.revealed(given.get("previous_secret")),
+        previous_secret=_text(given.get("previous_secret")),
         previous_secret_expires_at=parse_moment(expires_at) if isinstance(expires_at, str) else None,
     )
 

@@ -22,13 +22,15 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def edited(column: object, changes: Mapping[str, Any]) -> dict[str, Any]:
+def edited(config: object, changes: Mapping[str, Any]) -> dict[str, Any]:
     """
     Return the config with the changed sections: None removes one, absent ones stay, secrets sent as the marker stay.
 
+    The config given and the one returned hold the secrets themselves.
+
     Raises ValidationFailed when signatures are to be checked and nothing is there to check them with.
     """
-    before = dict(column) if isinstance(column, Mapping) else {}
+    before = dict(config) if isinstance(config, Mapping) else {}
     after = dict(before)
     for name, value in changes.items():
         if value is None:
@@ -61,15 +63,15 @@ def _shown_section(name: str, section: Any) -> Any:
 
 
 def _with_secrets(name: str, section: Mapping[str, Any], before: object) -> dict[str, Any]:
-    """Return the section with its secrets as the column keeps them."""
+    """Return the section with the secrets themselves where markers stand for them."""
     after = dict(section)
     kept = before if isinstance(before, Mapping) else {}
     for place, key in secrets.PLACES:
         if place != name or key not in after:
             continue
         if not secrets.is_marker(after[key]):
-            after[key] = secrets.stored(after[key])
-        elif secrets.revealed(kept.get(key)) is not None:
+            continue
+        if secrets.revealed(kept.get(key)) is not None:
             after[key] = kept[key]
         else:
             raise _wrong(f"{name}.{key}", "There is no stored value that this could stand for.")

@@ -16,7 +16,7 @@ from django.conf import settings
 from apps.core.api.idempotency import Guard, checked_key
 from apps.core.errors import BadRequest, Forbidden
 from apps.events.models import Trigger
-from apps.events.webhooks import bodies, config, presets, signatures, traces, window
+from apps.events.webhooks import bodies, config, presets, secrets, signatures, traces, window
 from apps.events.webhooks.bodies import Wrapped
 from apps.events.webhooks.config import WebhookConfig
 from apps.events.webhooks.requests import Delivery
@@ -77,7 +77,7 @@ class Examination:
     def __init__(self, trigger: Trigger, delivery: Delivery) -> None:
         self.trigger = trigger
         self.delivery = delivery
-        self.config: WebhookConfig = config.read(trigger.webhook_config)
+        self.config: WebhookConfig = config.read(secrets.config_of(trigger))
         self.shown_key = traces.shortened(delivery.key)
         self.findings = Findings(headers=self._kept_headers())
         self._is_raw = delivery.to_raw_url or self.config.plain_url

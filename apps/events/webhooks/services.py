@@ -8,7 +8,7 @@ from django.db import transaction
 
 from apps.core.errors import BadRequest
 from apps.events.models import Trigger
-from apps.events.webhooks import editing, traces
+from apps.events.webhooks import editing, secrets, traces
 
 
 class WebhooksDisabled(BadRequest):
@@ -41,7 +41,7 @@ def regenerate(trigger: Trigger) -> Trigger:
 def configure(trigger: Trigger, changes: Mapping[str, Any]) -> Trigger:
     """Change sections of the config, see ``editing.edited``. Raises ValidationFailed."""
     trigger = _locked(trigger)
-    return trigger.set(webhook_config=editing.edited(trigger.webhook_config, changes))
+    return secrets.keep(trigger, editing.edited(secrets.kept_config(trigger), changes))
 
 
 def url_of(trigger: Trigger) -> str | None:
