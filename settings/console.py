@@ -90,6 +90,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Identities", "group", "identity_identity_changelist"),
                     _item("Permission sets", "verified_user", "identity_permissionset_changelist"),
+                    _item("Integration tokens", "token", "identity_integrationtoken_changelist"),
                     _item("Keys", "vpn_key", "keys_key_changelist"),
                     _item("Audit trail", "policy", "identity_auditevent_changelist"),
                 ],
@@ -112,6 +113,8 @@ UNFOLD: dict[str, Any] = {
                     _item("Artifact versions", "file_copy", "executions_artifactversion_changelist"),
                     _item("Runtime versions", "tag", "workers_runtimeversion_changelist"),
                     _item("Assignments", "badge", "identity_permissionassignment_changelist"),
+                    _item("Roles of identities", "assignment_ind", "identity_identityroleassignment_changelist"),
+                    _item("Roles of sets", "assignment", "identity_permissionsetroleassignment_changelist"),
                     _item("Idempotency keys", "key", "identity_idempotencyrecord_changelist"),
                 ],
             },

@@ -13,7 +13,15 @@ from django.utils import timezone
 from apps.events.models import SensorProcess, SensorProcessHistory, Timer, TimerFire, WebhookEventLog
 from apps.executions.models import Artifact, ArtifactVersion, Demand, Execution, ExecutionHistory
 from apps.executions.states import Status
-from apps.identity.models import IdempotencyRecord, PermissionAssignment, SignInFailures
+from apps.identity.models import (
+    IdempotencyRecord,
+    IdentityRoleAssignment,
+    IntegrationToken,
+    PermissionAssignment,
+    PermissionSet,
+    PermissionSetRoleAssignment,
+    SignInFailures,
+)
 from apps.identity.services import create_identity
 from apps.rules.models import Enforcement, RuleDecision, RuleWindow
 from apps.workers.models import EnvironmentStatus, PackEnvironment, RuntimeVersion, WorkerHistory
@@ -97,7 +105,23 @@ def fill(number):
         expires_at=timezone.now() + timedelta(days=1),
     )  # fmt: skip
     SignInFailures.objects.create(key=f"{number}", failures=1, since=timezone.now())
+    fill_rights(number)
     fill_events(number, worker=worker, action=action)
+
+
+def fill_rights(number):
+    permset = PermissionSet.objects.create(
+        ref=f"tests.set{number}", label=HOSTILE, description=HOSTILE, grants=[{"resource": HOSTILE, "actions": [HOSTILE]}]
+    )
+    identity = make_identity(display_name=HOSTILE, attributes={HOSTILE: HOSTILE})
+    PermissionAssignment.objects.create(identity=identity, permset=permset)
+    PermissionSetRoleAssignment.objects.create(permset=permset, role=HOSTILE)
+    IdentityRoleAssignment.objects.create(identity=identity, role=HOSTILE, source="ldap", managed=True)
+    IntegrationToken.objects.create(
+        identity=identity, label=HOSTILE, description=HOSTILE, token_hash=f"s3cret-value{number}", token_prefix="attune_it_abcd",
+        token_suffix="wxyz", created_by=identity, last_used_ip=HOSTILE, revoked_at=timezone.now(), revoked_by=identity,
+        revocation_reason=HOSTILE,
+    )  # fmt: skip
 
 
 def fill_events(number, *, worker, action):
@@ -191,7 +215,7 @@ def test_every_list_makes_as_many_queries_for_three_rows_as_for_one(console, mod
 
 @pytest.mark.parametrize("model", MODELS, ids=NAMES)
 def test_what_machines_write_is_only_looked_at(console, model):
-    if model._meta.label in ("identity.Identity", "keys.Key", "rules.Rule"):
+    if model._meta.label in ("identity.Identity", "identity.PermissionSet", "identity.IntegrationToken", "keys.Key", "rules.Rule"):
         pytest.skip("people make and change these")
     fill(0)
     row = model.objects.order_by("-pk").first()
