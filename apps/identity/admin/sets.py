@@ -59,7 +59,8 @@ class PermissionSetAdmin(ByGrants):
 
     def save_model(self, request: HttpRequest, obj: PermissionSet, form: PermissionSetForm, change: bool) -> None:
         given = form.cleaned_data
-        changes = {name: given[name] or None for name in ("label", "description") if name in form.changed_data}
+        texts = ("label", "description")
+        changes: dict[str, Any] = {name: given[name] or None for name in texts if name in form.changed_data}
         if given["grants_text"] != obj.grants:
             changes["grants"] = given["grants_text"]
         with transaction.atomic():

@@ -46,7 +46,6 @@ class PermissionSetViewSet(ReadsRefused, AttuneViewSet[PermissionSet]):
     lookup_field = "pk"
     noun = "Permission set"
     serializer_class = PermissionSetSerializer
-    pagination_class = None
     grants: ClassVar = {
         "list": "permissions:read",
         "update": "permissions:manage",

@@ -128,7 +128,7 @@ class RoleBody(Body):
 
 
 class PermissionSetUpdateBody(Body):
-    label = Text(max_length=255, required=False, allow_blank=True)
+    label = Text(max_length=255, required=False, allow_blank=True)  # type: ignore[assignment]  # a field, not the attribute
     description = Text(required=False, allow_blank=True)
     grants = serializers.JSONField(
         allow_null=True, help_text="An array of {resource, actions, constraints?}; it replaces the present grants."
@@ -142,7 +142,7 @@ class AssignmentBody(Body):
 
 
 class IntegrationTokenBody(Body):
-    label = Text(min_length=1, max_length=255)
+    label = Text(min_length=1, max_length=255)  # type: ignore[assignment]  # a field, not the attribute
     description = Text(max_length=2000, required=False, allow_blank=True)
     expires_at = Moment(required=False, help_text="Never, where nothing is said.")
 
