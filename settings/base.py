@@ -42,6 +42,7 @@ for _key in ENCRYPTION_PREVIOUS_KEYS:
     check_strength(_key, variable="A key in ATTUNE_ENCRYPTION_PREVIOUS_KEYS")
 # Signs sessions and forms only; one secret to look after, and the two uses never see each other's key.
 SECRET_KEY = f"django:{JWT_SECRET}"
+SECRET_KEY_FALLBACKS = [f"django:{secret}" for secret in JWT_PREVIOUS_SECRETS]
 ALLOW_SELF_REGISTRATION: bool = env.read("ATTUNE_ALLOW_SELF_REGISTRATION")
 ADMIN_LOGIN: str | None = env.read("ATTUNE_ADMIN_LOGIN")
 SEED_IDENTITIES: list[dict[str, Any]] = env.read("ATTUNE_SEED_IDENTITIES")

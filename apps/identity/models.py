@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import models
 from django.utils.crypto import salted_hmac
@@ -76,10 +77,15 @@ class Identity(Row, AbstractBaseUser):
 
     def get_session_auth_hash(self) -> str:
         """Sign every session out when the password changes (django.contrib.auth's contract)."""
-        return salted_hmac("attune.identity.session", self.password_hash or "", algorithm="sha256").hexdigest()
+        return self._session_hash(settings.SECRET_KEY)
 
     def get_session_auth_fallback_hash(self) -> Any:
-        return iter(())
+        """Keep sessions alive while the secret is changed (django.contrib.auth's contract)."""
+        return map(self._session_hash, settings.SECRET_KEY_FALLBACKS)
+
+    def _session_hash(self, secret: str) -> str:
+        password_hash = self.password_hash or ""
+        return salted_hmac("attune.identity.session", password_hash, secret=secret, algorithm="sha256").hexdigest()
 
 
 class PermissionSet(Row):

@@ -62,6 +62,15 @@ def test_session_ends_when_the_password_changes(browser):
     assert browser.get("/auth/me").status_code == 401
 
 
+def test_session_lives_through_a_change_of_the_secret_until_the_old_one_is_retired(browser, settings):
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another key of Django's", [settings.SECRET_KEY]
+    assert browser.get("/auth/me").status_code == 200
+    assert browser.get("/auth/me").status_code == 200  # now signed anew
+
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a third key of Django's", []
+    assert browser.get("/auth/me").status_code == 401
+
+
 def test_signing_out_ends_the_session(browser):
     assert browser.get("/auth/logout").status_code == 307
     assert browser.get("/auth/me").status_code == 401
