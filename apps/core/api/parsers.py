@@ -58,7 +58,8 @@ def loads(raw: bytes) -> Any:
     except UnicodeDecodeError:
         raise ParseError("The request body is not UTF-8") from None
     except ValueError as error:
-        raise ParseError(f"The request body is not JSON: {error}") from None
+        why = "a number has too many digits" if "set_int_max_str_digits" in str(error) else error
+        raise ParseError(f"The request body is not JSON: {why}") from None
     if text.count("{") + text.count("[") > MAX_DEPTH:
         _check_depth(value)
     if "\\u" in text:

@@ -21,6 +21,11 @@ def test_text_that_cannot_be_stored_is_refused(text):
         loads(text.encode())
 
 
+def test_refused_number_is_explained_without_python():
+    with pytest.raises(ParseError, match=r"^The request body is not JSON: a number has too many digits$"):
+        loads(b"[" + b"9" * 5000 + b"]")
+
+
 def test_a_backslash_before_u0000_is_only_text():
     assert loads(b'"C:\\\\u0000"') == "C:\\u0000"
 
