@@ -2,12 +2,14 @@
 
 import threading
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from apps.events import flood
 from apps.events.models import Event
+from apps.executions.models import Execution
 from apps.identity import sensor_tokens
 from tests.clients import bearing, with_execution_token
 from tests.factories import make_execution, make_pack, make_sensor, make_trigger
@@ -61,6 +63,38 @@ def test_others_are_not_concerned(trigger):
     assert send(first).status_code == 429
     assert send(second).status_code == 201
     assert [send(program).status_code for _ in range(20)] == [201] * 20
+
+
+@pytest.mark.parametrize(
+    ("waiting", "fields", "status"),
+    [
+        (10, {}, 429),
+        (9, {}, 201),
+        (10, {"status": "completed"}, 201),
+        (10, {"not_before": datetime(2100, 1, 1, tzinfo=UTC)}, 201),  # delayed by a throttle
+        (10, {"trigger_ref": "lab.other"}, 201),
+    ],
+)
+def test_sensor_whose_executions_wait_is_held_back(trigger, waiting, fields, status):
+    make_trigger(ref="core.alert")
+    for _ in range(waiting):
+        make_execution(**{"status": "requested", "trigger_ref": "lab.seen", **fields})
+
+    answer = send(bearing(token()))
+
+    assert answer.status_code == status
+    alerts = Event.objects.filter(trigger_ref="core.alert")
+    assert [alert.payload["failure_type"] for alert in alerts] == ["event_backlog"] * (status == 429)
+
+
+def test_sensor_may_send_again_when_its_executions_ran(trigger, monkeypatch):
+    monkeypatch.setattr(flood, "LOOK_EVERY_SECONDS", 0.0)
+    waiting = [make_execution(status="requested", trigger_ref="lab.seen") for _ in range(10)]
+    client = bearing(token())
+
+    assert send(client).status_code == 429
+    Execution.objects.filter(pk=waiting[0].pk).update(status="completed")
+    assert send(client).status_code == 201
 
 
 def test_key_of_a_refused_event_is_taken_later(trigger):
