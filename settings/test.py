@@ -35,7 +35,7 @@ os.environ["ATTUNE_STATE_DIR"] = _own_state_dir()
 _own_redis_database()
 
 from settings.base import *  # noqa: E402, F403  # after the environment is the tests' own
-from settings.base import DATABASES, STATE_DIR  # noqa: E402  # named, so that the checker sees them
+from settings.base import DATABASES, SQLITE, STATE_DIR  # noqa: E402  # named, so that the checker sees them
 from settings.logs import logging_config  # noqa: E402  # the same
 
 # A thread that writes beside a test meets its transaction; tests of the trail flush it, or have one of their own.

@@ -16,7 +16,7 @@ from apps.identity.grants.explaining import explain
 from apps.identity.models import Identity
 
 
-class ReasonSerializer(serializers.Serializer):
+class GrantReasonSerializer(serializers.Serializer):
     permission_set = serializers.CharField(allow_null=True)
     role = serializers.CharField(allow_null=True, help_text="null: the set is assigned directly")
     constraint = serializers.CharField(allow_null=True)
@@ -25,7 +25,7 @@ class ReasonSerializer(serializers.Serializer):
 
 class ExplanationSerializer(serializers.Serializer):
     allowed = serializers.BooleanField()
-    because = ReasonSerializer(many=True)
+    because = GrantReasonSerializer(many=True)
 
 
 class ExplainView(AttuneView):
