@@ -16,8 +16,8 @@ Names that programs get (`ATTUNE_API_URL`, `ATTUNE_EXECUTION_ID`, ...) are known
 
 `<state>` is `ATTUNE_STATE_DIR`. Several hosts share `DATABASE_URL`, `CELERY_BROKER_URL`, `ATTUNE_JWT_SECRET`,
 `ATTUNE_ENCRYPTION_KEY`, and the directories of `ATTUNE_PACKS_DIR` and `ATTUNE_ARTIFACTS_DIR`. Read, but without effect
-so far: `CHANNEL_LAYER_URL`, `ATTUNE_METRICS_TOKEN`, `ATTUNE_STORAGE_BUDGET_GB`, and `ATTUNE_LOG_RETENTION_DAYS`, which is
-only noted with each log. The settings module is `settings.dev`; behind TLS use
+so far: `CHANNEL_LAYER_URL`, `ATTUNE_METRICS_TOKEN`, `ATTUNE_STORAGE_BUDGET_GB`; `ATTUNE_LOG_RETENTION_DAYS`
+counts for logs of sensors, and is only noted with those of executions. The settings module is `settings.dev`; behind TLS use
 `DJANGO_SETTINGS_MODULE=settings.production`, which asks for secure cookies and a strong secret.
 
 This page is made from `settings/env.py` by `make fix`.
