@@ -72,3 +72,18 @@ def replace(
 def forget(entity_type: str, entity_ids: Collection[int]) -> int:
     """Delete the values of rows that are deleted; return how many there were."""
     return SecretValue.objects.filter(entity_type=entity_type, entity_id__in=entity_ids).delete()[0]
+
+
+class PackConfigs:
+    """The secrets of packs' configs (``apps.packs.secrets.Store``)."""
+
+    def get(self, pack_id: int) -> dict[str, Any]:
+        return get(PACK_CONFIG, pack_id)
+
+    def replace(self, pack_id: int, values: Mapping[str, Any]) -> None:
+        replace(PACK_CONFIG, pack_id, values)
+
+
+def forget_pack(*, instance: Any, **_signal: Any) -> None:
+    """A pack's secrets go with it, in the transaction of its deletion."""
+    forget(PACK_CONFIG, [instance.pk])

@@ -18,6 +18,7 @@ from apps.packs.components import Component, ComponentFile, FaultyComponent, War
 from apps.packs.folder import PackFolder
 from apps.packs.models import Pack
 from apps.packs.registry import STRICT_FOLDERS, ComponentLoader, loaders
+from apps.packs.secrets import put_away
 from apps.packs.signals import pack_registered
 
 
@@ -117,7 +118,9 @@ def _write_pack(folder: PackFolder, origin: Origin, existing: Pack | None) -> Pa
     }.items():
         setattr(pack, name, value)
     pack.clean_fields(exclude=["installed_by"])
+    secrets = put_away(pack)  # the schema may be another one now
     pack.save()
+    secrets.keep(pack)
     return pack
 
 

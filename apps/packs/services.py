@@ -26,6 +26,7 @@ from apps.packs.registration import (
     registering,
 )
 from apps.packs.registry import loaders
+from apps.packs.secrets import put_away
 from apps.packs.signals import pack_deleted
 
 # Raises when a pack of this ref may not be brought; with the row that it would replace.
@@ -210,17 +211,26 @@ def create_pack(*, by: Identity | None, **fields: Any) -> Pack:
     """Create an empty pack; its components are made one by one."""
     pack = Pack(**fields, installed_by=by)
     pack.full_clean(exclude=["installed_by"], validate_unique=False)
+    secrets = put_away(pack)
     pack.save(force_insert=True)
+    secrets.keep(pack)
     record_pack("created", pack, version=pack.version)
     return pack
 
 
+@transaction.atomic
 def update_pack(pack: Pack, changes: Mapping[str, Any]) -> Pack:
-    """Change some fields of a pack."""
+    """Change some fields of a pack; a marker in the config keeps the secret it stands for."""
+    found = Pack.objects.select_for_update().filter(pk=pack.pk).first()
+    if found is None:
+        raise NotFound(f"Pack '{pack.ref}' was deleted meanwhile")
+    pack = found
     for name, value in changes.items():
         setattr(pack, name, value)
     pack.clean_fields(exclude=["installed_by"])
-    pack.save(update_fields=[*changes, "updated"])
+    if changes.keys() & {"config", "conf_schema"}:
+        put_away(pack).keep(pack)
+    pack.save(update_fields={*changes, "config", "updated"} if "conf_schema" in changes else {*changes, "updated"})
     record_pack("updated", pack, changed=sorted(changes))
     return pack
 

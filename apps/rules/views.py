@@ -1,5 +1,6 @@
 """Rules and events as the evaluator sees them; rules are kept in the process as long as no row they need changes."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,17 @@ from typing import Any
 from django.db import connection
 
 from apps.core import sql
-from apps.core.schemas import secret_names
+from apps.core.cipher import CannotDecrypt
+from apps.core.markers import holds_marker
 from apps.events.models import Event
 from apps.events.secrets import real_payload
+from apps.packs.models import Pack
+from apps.packs.secrets import real_config, secret_settings
 from apps.rules.judging import EventView, RuleView
 from apps.rules.models import Rule
 from apps.rules.windows import Windows
+
+logger = logging.getLogger(__name__)
 
 # Whatever may change how a rule is decided: its own row and those it refers to.
 _STAMPS = """
@@ -101,10 +107,19 @@ def view_of_rule(rule: Rule, **drafts: Any) -> RuleView:
         "param_schema": action.param_schema if action is not None else None,
         "strict": action.strict_parameters if action is not None else False,
         "action_ref": rule.action_ref,
-        "pack_config": pack.config,
-        "secret_config": secret_names(pack.conf_schema),
+        "pack_config": _config_of(pack),
+        "secret_config": secret_settings(pack),
     }
     return RuleView(**{**view, **drafts})
+
+
+def _config_of(pack: Pack) -> Any:
+    """Return the settings of a pack; those whose secrets cannot be decrypted are missing."""
+    try:
+        return real_config(pack)
+    except CannotDecrypt as error:
+        logger.error("Secret settings of pack %s cannot be decrypted. %s", pack.ref, error)
+        return {name: value for name, value in pack.config.items() if not holds_marker(value)}
 
 
 def view_of_event(event: Event) -> EventView:

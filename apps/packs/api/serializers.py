@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.api.fields import Body, Boolean, JSONObject, Patch, Text, TextList
@@ -9,6 +10,7 @@ from apps.core.errors import UnprocessableEntity
 from apps.core.refs import validate_pack_ref, validate_version
 from apps.core.schemas import check_budget
 from apps.packs.models import Pack
+from apps.packs.secrets import shown_config
 
 SUMMARY = ("id", "ref", "label", "description", "version", "tags", "is_standard", "created", "updated")
 DETAIL = (
@@ -24,9 +26,15 @@ class PackSummarySerializer(serializers.ModelSerializer):
 
 
 class PackSerializer(serializers.ModelSerializer):
+    config = serializers.SerializerMethodField()
+
     class Meta:
         model = Pack
         fields = DETAIL
+
+    @extend_schema_field({"type": "object", "additionalProperties": {}})
+    def get_config(self, pack: Pack) -> Any:
+        return shown_config(pack)
 
 
 class _PackBody(Body):
