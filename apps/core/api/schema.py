@@ -94,6 +94,15 @@ class Unpaged(Bare):
     """Marks an answer that holds all rows in the single envelope."""
 
 
+class BareList(Bare):
+    """Marks an answer that is nothing but an array of all rows."""
+
+
+def bare_list(response: Any) -> dict[int, Any]:
+    """An answer of status 200 that is a list of all rows, without pages and envelope."""
+    return {200: BareList(response)}
+
+
 def unpaged(response: Any) -> dict[int, Any]:
     """An answer of status 200 with a list of all rows under ``data``, without pages."""
     return {200: Unpaged(response)}
@@ -117,8 +126,9 @@ class AttuneSchema(AutoSchema):
             answer: dict[str, Any] = super()._get_response_for_code(  # type: ignore[no-untyped-call]
                 serializer.response, status_code, media_types, direction
             )
-            for media in answer.get("content", {}).values() if isinstance(serializer, Unpaged) else ():
-                media["schema"] = _enveloped({"type": "array", "items": media["schema"]})
+            for media in answer.get("content", {}).values() if isinstance(serializer, Unpaged | BareList) else ():
+                listed = {"type": "array", "items": media["schema"]}
+                media["schema"] = _enveloped(listed) if isinstance(serializer, Unpaged) else listed
             return answer
         found: dict[str, Any] = super()._get_response_for_code(serializer, status_code, media_types, direction)  # type: ignore[no-untyped-call]
         if direction == "response" and str(status_code).startswith("2") and not self._is_list_view(serializer):

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api import envelopes
-from apps.core.api.schema import bare
+from apps.core.api.schema import bare_list
 from apps.core.api.views import AttuneView, AttuneViewSet, CreateMixin, ListMixin, RetrieveMixin
 from apps.identity import rights, services
 from apps.identity.api.lookup import ReadsRefused, row_with_id
@@ -89,7 +89,7 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
         told = {**IdentitySummarySerializer().to_representation(changed), "roles": [], "direct_permissions": []}
         return envelopes.single(told, "Identity updated successfully")
 
-    @extend_schema(responses=SuccessSerializer)
+    @extend_schema(responses={200: SuccessSerializer})
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete an identity with its rights and tokens; refused while a key belongs to it."""
         identity = self.get_object()
@@ -112,7 +112,7 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
         rights.unfreeze(identity)
         return envelopes.wrapped_done(f"Identity '{identity.login}' is no longer frozen")
 
-    @extend_schema(responses=bare(AssignmentSerializer(many=True)))
+    @extend_schema(responses=bare_list(AssignmentSerializer))
     @route(detail=True)
     def permissions(self, request: Request, pk: str) -> Response:
         """List the permission sets that were assigned to it directly."""
@@ -139,7 +139,7 @@ class IdentityRoleView(AttuneView):
     def before_denial(self) -> None:
         self.found()
 
-    @extend_schema(responses=SuccessSerializer)
+    @extend_schema(responses={200: SuccessSerializer})
     def delete(self, request: Request, **_path: str) -> Response:
         """Take the role away."""
         held = self.found()

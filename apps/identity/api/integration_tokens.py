@@ -75,7 +75,7 @@ class IntegrationTokenView(_OfIdentity):
     name = "Integration token"
     grants: ClassVar = {"delete": "identities:update"}
 
-    @extend_schema(responses=SuccessSerializer)
+    @extend_schema(responses={200: SuccessSerializer})
     def delete(self, request: Request, **_path: str) -> Response:
         """Delete a token; it signs in no longer."""
         token = self.token()

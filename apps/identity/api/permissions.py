@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api import envelopes, query
-from apps.core.api.schema import bare
+from apps.core.api.schema import bare_list
 from apps.core.api.views import AttuneView, AttuneViewSet
 from apps.core.errors import BadRequest, NotFound
 from apps.identity import rights
@@ -53,7 +53,7 @@ class PermissionSetViewSet(ReadsRefused, AttuneViewSet[PermissionSet]):
         "roles": "permissions:manage",
     }
 
-    @extend_schema(parameters=[OpenApiParameter("pack_ref", str)], responses=bare(PermissionSetSerializer(many=True)))
+    @extend_schema(parameters=[OpenApiParameter("pack_ref", str)], responses=bare_list(PermissionSetSerializer))
     def list(self, request: Request) -> Response:
         """List all permission sets by ref."""
         rows = self.rows()
@@ -68,7 +68,7 @@ class PermissionSetViewSet(ReadsRefused, AttuneViewSet[PermissionSet]):
         changed = rights.update_set(permset, self.validated(PermissionSetUpdateBody))
         return envelopes.single(self.shown(changed), "Permission set updated successfully")
 
-    @extend_schema(responses=SuccessSerializer)
+    @extend_schema(responses={200: SuccessSerializer})
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete a set; whoever holds it loses it."""
         permset = self.get_object()
@@ -92,7 +92,7 @@ class SetRoleView(AttuneView):
     def before_denial(self) -> None:
         self.found()
 
-    @extend_schema(responses=SuccessSerializer)
+    @extend_schema(responses={200: SuccessSerializer})
     def delete(self, request: Request, **_path: str) -> Response:
         """Take the set from the role, and so from everybody who holds it by the role."""
         given = self.found()
@@ -150,7 +150,7 @@ class AssignmentView(AttuneView):
     def before_denial(self) -> None:
         self.found()
 
-    @extend_schema(responses=SuccessSerializer)
+    @extend_schema(responses={200: SuccessSerializer})
     def delete(self, request: Request, **_path: str) -> Response:
         """Take the set away."""
         held = self.found()
