@@ -59,7 +59,6 @@ class ExecutionRequest:
     validate: bool = False
 
 
-@transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which a request has failed
 def request_execution(request: ExecutionRequest) -> Execution:
     """
     Store a new execution and have it dispatched once this transaction commits.
@@ -69,6 +68,11 @@ def request_execution(request: ExecutionRequest) -> Execution:
     """
     if request.validate or request.action.strict_parameters:
         check_parameters(request.action, request.parameters)
+    return _store_request(request)
+
+
+@transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which this has failed
+def _store_request(request: ExecutionRequest) -> Execution:
     parent = _lock_parent(request.parent)
     action = request.action
     execution = Execution(
