@@ -5,13 +5,15 @@ A bucket of tokens per sensor, in each process that serves the API: ATTUNE_SENSO
 seconds' worth fit. Whoever finds it empty gets 429, a second later: no thread waits meanwhile.
 
 The workers may be slower than that, and executions start oldest first: a line made by one sensor is before everybody's.
-So a sensor is also refused while as many executions as a burst has events wait for one of its triggers.
+So a sensor is also refused while as many executions as a burst has events wait, all of the last minute and of one of its
+triggers. What a slow sensor sends while workers are away is taken, however much of it waits.
 """
 
 import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 BURST_SECONDS = 5.0
 RETRY_AFTER_SECONDS = 1
 LOOK_EVERY_SECONDS = 1.0  # for executions that wait
+BACKLOG = timedelta(minutes=1)  # older ones that wait are not of a flood
 ALERT_EVERY_SECONDS = 3600.0  # while it lasts
 
 
@@ -100,16 +103,18 @@ def _look(bucket: _Bucket, sensor_ref: str, most: int) -> None:
         if now - bucket.looked_at < LOOK_EVERY_SECONDS:
             return
         bucket.looked_at = now
-    bucket.behind = any(
-        _wait(ref, most) for ref in Trigger.objects.filter(sensor_ref=sensor_ref).values_list("ref", flat=True)
-    )
+    refs = Trigger.objects.filter(sensor_ref=sensor_ref).values_list("ref", flat=True)
+    bucket.behind = any(_pile_up(ref, most) for ref in refs)
 
 
-def _wait(trigger_ref: str, most: int) -> bool:
-    """Tell whether ``most`` executions of the trigger wait: whether that many back one has not been scheduled yet."""
+def _pile_up(trigger_ref: str, most: int) -> bool:
+    """Tell whether ``most`` young executions of the trigger wait: whether the one that many back is among them."""
     newest = Execution.objects.filter(trigger_ref=trigger_ref).order_by("-created", "-pk")
-    rows = newest.values_list("status", "held", "not_before")[most - 1 : most]
-    return any(status == Status.REQUESTED and not held and not_before is None for status, held, not_before in rows)
+    columns = ("status", "held", "not_before", "created")
+    return any(
+        status == Status.REQUESTED and not held and not_before is None and clock.now() - created < BACKLOG
+        for status, held, not_before, created in newest.values_list(*columns)[most - 1 : most]
+    )
 
 
 def _take(bucket: _Bucket, rate: int, now: float) -> bool:

@@ -72,6 +72,7 @@ def test_others_are_not_concerned(trigger):
         (9, {}, 201),
         (10, {"status": "completed"}, 201),
         (10, {"not_before": datetime(2100, 1, 1, tzinfo=UTC)}, 201),  # delayed by a throttle
+        (10, {"created": datetime(2026, 1, 1, tzinfo=UTC)}, 201),  # a slow sensor's, while workers were away
         (10, {"trigger_ref": "lab.other"}, 201),
     ],
 )
