@@ -9,7 +9,8 @@ from apps.actions.models import Action
 from apps.events.models import WebhookEventLog
 from apps.executions.artifacts import Origin, add_json_version
 from apps.executions.models import Artifact, Execution, ExecutionHistory
-from apps.identity.models import IdentityRoleAssignment, IntegrationToken
+from apps.identity.models import AuditEvent, IdentityRoleAssignment, IntegrationToken
+from apps.keys.models import Key
 from apps.packs.models import Pack
 from apps.rules.models import Enforcement, RuleDecision
 from apps.workers.models import Runtime, Worker, WorkerHistory
@@ -20,6 +21,7 @@ from tests.factories import (
     make_execution,
     make_holder,
     make_identity,
+    make_key,
     make_pack,
     make_rule,
     make_runtime,
@@ -79,6 +81,9 @@ ALWAYS = {
     "/api/v1/events/{id}": "config payload replay_of correlation_id",
     "/api/v1/enforcements": "id rule rule_ref trigger_ref event status condition created",
     "/api/v1/enforcements/{id}": "condition conditions config payload resolved_at",
+    "/api/v1/keys": "id ref name encrypted owner_type owner",
+    "/api/v1/keys/{ref}": "ref name value encrypted owner_type updated",
+    "/api/v1/audit-events": "id created category event_type outcome actor_identity actor_login request_id http_status",
     "/api/v1/identities": "id login display_name frozen attributes roles",
     "/api/v1/identities/{id}": "id login display_name frozen attributes roles direct_permissions",
     "/api/v1/identities/{id}/integration-tokens": (
@@ -90,6 +95,7 @@ ALWAYS = {
         "assigned_permission_set_refs"
     ),
 }
+REQUEST = "00000000-0000-0000-0000-000000000000"
 ONE_ROW = {"/api/v1/triggers/{ref}/sensors"}  # a list that never has more
 OMITTED_FROM = {
     "/api/v1/actions": {"param_schema", "out_schema", "pack", "is_adhoc", "timeout_seconds"},
@@ -123,9 +129,13 @@ class Rows:
         self.trigger = make_trigger(pack=self.pack, ref="pp.t")
         self.sensor = make_sensor(self.trigger, pack=self.pack, ref="pp.se")
         self.rule = make_rule(pack=self.pack, ref="pp.r", action=self.action, trigger=self.trigger)
+        timer = make_trigger(ref="core.intervaltimer")
+        self.timed = make_rule(trigger=timer, action=self.action, trigger_params={"unit": "minutes", "interval": 5})
         self.event = make_event(trigger=self.trigger, payload={"a": 1})
         self.enforcement = self._enforce(self.rule)
         self.identity = make_holder("core.viewer")
+        self.audit_event = self._record()
+        self.key = make_key(self.pack)
         ExecutionHistory.objects.all().delete()
         WorkerHistory.objects.all().delete()
         self._add_to_parents()
@@ -145,6 +155,8 @@ class Rows:
 
     def _add_to_parents(self):
         IdentityRoleAssignment.objects.create(identity=make_identity(), role="r")
+        self._record()
+        make_key(self.pack)
         IntegrationToken.objects.create(
             identity=self.identity, label="t", token_hash=f"{IntegrationToken.objects.count()}"
         )
@@ -158,6 +170,11 @@ class Rows:
         self._decide(self.rule, make_event(trigger=self.trigger).pk)
         WebhookEventLog.objects.create(
             trigger=self.trigger, trigger_ref=self.trigger.ref, webhook_key="wh_1...", status_code=200
+        )
+
+    def _record(self):
+        return AuditEvent.objects.create(
+            category="api", event_type="api.get.success", outcome="success", request_id=REQUEST
         )
 
     def _decide(self, rule, event_id):
@@ -182,10 +199,15 @@ class Rows:
             "/actions/{ref}": self.action.ref,
             "/packs/{ref}": self.pack.ref,
             "/identities/{id}": self.identity.pk,
+            "/audit-events/{id}": self.audit_event.pk,
+            "{request_id}": REQUEST,
+            "/keys/{ref}": self.key.ref,
             "/runtimes/{ref}": self.runtime.ref,
             "/artifacts/ref/{ref}": self.artifact.ref,
             "/triggers/{ref}": self.trigger.ref,
             "/sensors/{ref}": self.sensor.ref,
+            "/rules/{ref}/timer": self.timed.ref,
+            "/rules/{ref}/upcoming": self.timed.ref,
             "/rules/{ref}": self.rule.ref,
             "/events/{id}": self.event.pk,
             "/enforcements/{id}": self.enforcement.pk,
@@ -196,8 +218,8 @@ class Rows:
             "{number}": 1,
         }
         for part, value in known.items():
-            template = template.replace(part, f"{part[: part.index('{')]}{value}")
-        return template
+            template = template.replace(part, part.replace(part[part.index("{") : part.index("}") + 1], str(value)))
+        return f"{template}?resource=packs&action=read" if template.endswith("/explain") else template
 
 
 @pytest.fixture
@@ -295,7 +317,7 @@ def _check(document, schema, value, where):
 @pytest.mark.parametrize("seen", ["rows", "nothing"])
 def test_pages_for_browsers(document, rows, seen):
     if seen == "nothing":
-        for model in (Execution, Artifact, Action, Runtime, Worker, Pack):
+        for model in (Execution, Artifact, Action, Runtime, Worker, Key, Pack):
             model.objects.all().delete()
     client = signed_in()
     for path in reads(document):
