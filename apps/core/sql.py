@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
@@ -164,25 +165,30 @@ def convert(model: type[models.Model], name: str, value: Any) -> Any:
 
 
 def _adapted(model: type[models.Model], row: Row) -> list[Any]:
-    fields = _fields(model)
-    ops = connection.ops
+    ops, native_uuid = connection.ops, connection.features.has_native_uuid_field
     values = []
-    for name, value in row.items():
-        field = fields[name]
-        kind = _KINDS.get(type(field))
+    for (field, kind), value in zip(_kinds_of(model, tuple(row)), row.values(), strict=True):
         if value is None or (kind is _AS_IT_IS and type(value) in _PLAIN):
             values.append(value)
         elif kind is _TIME and isinstance(value, datetime):
             values.append(ops.adapt_datetimefield_value(value))
         elif kind is _JSON:
             values.append(ops.adapt_json_value(value, None))
+        elif kind is _UUID and isinstance(value, UUID):
+            values.append(value if native_uuid else value.hex)
         else:
             values.append(field.get_db_prep_save(value, connection))
     return values
 
 
+@lru_cache(maxsize=1000)
+def _kinds_of(model: type[models.Model], names: tuple[str, ...]) -> tuple[tuple[Any, str | None], ...]:
+    fields = _fields(model)
+    return tuple((fields[name], _KINDS.get(type(fields[name]))) for name in names)
+
+
 # What the ORM comes to for these fields, after several layers; anything else goes through all of them.
-_AS_IT_IS, _TIME, _JSON = "as it is", "time", "json"
+_AS_IT_IS, _TIME, _JSON, _UUID = "as it is", "time", "json", "uuid"
 _PLAIN = frozenset({int, str, bool})
 _KINDS: dict[type, str] = {
     **dict.fromkeys(
@@ -196,6 +202,7 @@ _KINDS: dict[type, str] = {
     UpdatedField: _TIME,
     models.JSONField: _JSON,
     JSONList: _JSON,
+    models.UUIDField: _UUID,
 }  # fmt: skip
 
 

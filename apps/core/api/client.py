@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -25,18 +25,26 @@ def address_of(request: HttpRequest) -> str:
 
     Without a trusted peer the peer itself, whatever the headers say; "" when there is none (a Unix socket).
     """
-    peer = parse_address(str(request.META.get("REMOTE_ADDR", "")))
+    meta = request.META
+    return _client(
+        str(meta.get("REMOTE_ADDR", "")), meta.get("HTTP_X_FORWARDED_FOR", ""), meta.get("HTTP_X_REAL_IP", "")
+    )
+
+
+@lru_cache(maxsize=1000)  # every request asks, and the same clients come again
+def _client(peer_text: str, forwarded_for: str, real_ip: str) -> str:
+    peer = parse_address(peer_text)
     if peer is None:
         return ""
     if not _is_trusted(peer):
         return str(peer)
-    return str(_forwarded(request) or parse_address(request.META.get("HTTP_X_REAL_IP", "")) or peer)
+    return str(_forwarded(forwarded_for) or parse_address(real_ip) or peer)
 
 
-def _forwarded(request: HttpRequest) -> Address | None:
+def _forwarded(header: str) -> Address | None:
     """Return the client that X-Forwarded-For tells of. What stands left of an entry that is no address is not believed."""
     nearest: Address | None = None
-    for entry in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+    for entry in reversed(header.split(",")):
         if not entry.strip():
             continue
         hop = parse_address(entry)
