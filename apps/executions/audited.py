@@ -23,7 +23,7 @@ def executed(verb: str, execution: Execution, *, by: Identity | None = None, **d
 
 def links_above(execution_ids: Collection[int]) -> dict[int, Link]:
     """Return what each of these executions came from: its parent, or the enforcement of a rule."""
-    rows = Execution.objects.filter(pk__in=execution_ids).values_list("pk", "parent", "enforcement")
+    rows = Execution.objects.filter(pk__in=execution_ids).values_list("pk", "parent_id", "enforcement")
     links: dict[int, Link] = {}
     for pk, parent, enforcement in rows:
         if parent is not None:

@@ -155,11 +155,11 @@ def check_formula(formula: Formula, roots: frozenset[str]) -> list[dict[str, Any
     warnings = []
     for name in expression.names:
         if name.text not in roots:
-            error = ExpressionError(
+            unknown = ExpressionError(
                 f"unknown name '{name.text}' (known here: {', '.join(sorted(roots))})", name.offset
             )
-            error.within(formula.written, formula.start)
-            warnings.append(warning(formula.path, error.message, line=error.line, column=error.column))
+            unknown.within(formula.written, formula.start)
+            warnings.append(warning(formula.path, unknown.message, line=unknown.line, column=unknown.column))
     return warnings
 
 

@@ -25,24 +25,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _start_transaction_under_autocommit(self) -> None:
         self._has_turn = _turn.acquire(timeout=_PATIENCE_SECONDS)
         try:
-            super()._start_transaction_under_autocommit()
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # not in the stubs
         except BaseException:
             self._give_turn()
             raise
 
     def _commit(self) -> Any:
-        super()._commit()  # one that fails is rolled back by whoever asked for it
+        super()._commit()  # type: ignore[misc]  # not in the stubs; who asked rolls a failed one back
         self._give_turn()
 
     def _rollback(self) -> Any:
         try:
-            return super()._rollback()
+            return super()._rollback()  # type: ignore[misc]  # not in the stubs
         finally:
             self._give_turn()
 
     def _close(self) -> Any:
         try:
-            return super()._close()
+            return super()._close()  # type: ignore[misc]  # not in the stubs
         finally:
             self._give_turn()
 
