@@ -9,14 +9,15 @@ from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 
 from apps.core.api.client import address_of
 from apps.core.errors import AttuneError
 from apps.identity import services, throttle
-from apps.identity.grants import holds_set
-from apps.identity.models import ADMIN_SET_REF, Identity
-from apps.identity.sessions import person_of
+from apps.identity.callers import Caller
+from apps.identity.grants import grants_of_identity
+from apps.identity.models import Identity
+from apps.identity.sessions import caller_at, person_of
 from attune.dashboard import overview
 from attune.dashboard_events import events_overview
 
@@ -48,10 +49,8 @@ FIELDS = {"new_password": "new_password1"}  # what the service calls a field, an
 
 
 def may_enter(identity: Any) -> bool:
-    """Return True when the identity may use the console: it holds ``core.admin`` and is not frozen."""
-    if not isinstance(identity, Identity) or not identity.is_active:
-        return False
-    return holds_set(identity, ADMIN_SET_REF)
+    """Return True when the identity may use the console: it holds at least one grant and is not frozen."""
+    return isinstance(identity, Identity) and identity.is_active and bool(grants_of_identity(identity))
 
 
 def _allowing_little(response: HttpResponseBase) -> HttpResponseBase:
@@ -73,7 +72,7 @@ class ConsoleLoginForm(AuthenticationForm):
     error_messages = {
         **AuthenticationForm.error_messages,
         "invalid_login": "Invalid login or password.",
-        "not_allowed": "This identity may not enter the console: it does not hold the permission set core.admin.",
+        "not_allowed": "This identity may not enter the console: no permission set gives it anything.",
     }
 
     def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
@@ -144,11 +143,24 @@ class ConsoleSite(UnfoldAdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Asked many times for one page, answered by one query."""
-        known = getattr(request, "_may_enter_console", None)
-        if known is None or known[0] != request.user.pk:
-            known = (request.user.pk, may_enter(request.user))
-            request._may_enter_console = known  # type: ignore[attr-defined]  # lives as long as the request
-        return bool(known[1])
+        person = request.user
+        return isinstance(person, Identity) and person.is_active and bool(self.caller(request).grants)
+
+    def caller(self, request: HttpRequest) -> Caller:
+        """Return who sits at the browser, as the API knows callers."""
+        return caller_at(request)
+
+    def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
+        """The side bar, without the pages that its reader may not open."""
+        closed = {
+            reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+            for model, page in self._registry.items()
+            if not page.has_module_permission(request)
+        }
+        groups: list[dict[str, Any]] = super().get_sidebar_list(request)  # type: ignore[misc]  # the theme's
+        for group in groups:
+            group["items"] = [item for item in group["items"] if str(item.get("link")) not in closed]
+        return [group for group in groups if group["items"]]
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         return _with_policy(super().admin_view(view, cacheable))
@@ -162,7 +174,8 @@ class ConsoleSite(UnfoldAdminSite):
         return OwnPasswordView.as_view(extra_context=frame)(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        parts = {**overview(), **events_overview()}
+        caller = self.caller(request)
+        parts = {**overview(caller), **events_overview(caller)}
         context = {**self.each_context(request), "title": self.index_title, **parts, **(extra_context or {})}
         request.current_app = self.name
         return TemplateResponse(request, "admin/overview.html", context)

@@ -11,8 +11,14 @@ from apps.executions.dispatch import active_counts
 from apps.executions.models import Execution
 from apps.executions.offers import DEFAULT_SLOTS
 from apps.executions.states import TERMINAL, Status
+from apps.executions.visibility import visible_to
+from apps.identity.callers import Caller
+from apps.identity.grants import narrowed, under
+from apps.packs.models import Pack
+from apps.packs.visibility import readable as readable_packs
 from apps.workers.health import health_state
-from apps.workers.models import EnvironmentStatus, PackEnvironment, Worker
+from apps.workers.models import EnvironmentStatus, PackEnvironment
+from apps.workers.visibility import visible_workers
 
 WINDOW = 1000  # the newest executions that "recently" means, as in GET /executions/stats
 TROUBLE = (Status.FAILED, Status.TIMEOUT, Status.ABANDONED)
@@ -38,8 +44,8 @@ def _counted(rows: "QuerySet[Any]") -> str:
     return f"{COUNT_LIMIT:,}+" if count > COUNT_LIMIT else f"{count:,}"
 
 
-def _shares() -> list[Share]:
-    newest = Counter(Execution.objects.order_by("-created", "-id").values_list("status", flat=True)[:WINDOW])
+def _shares(visible: "QuerySet[Execution]") -> list[Share]:
+    newest = Counter(visible.order_by("-created", "-id").values_list("status", flat=True)[:WINDOW])
     total = sum(newest.values()) or 1
     return [
         Share(status=status, count=newest[status], percent=100 * newest[status] / total)
@@ -48,13 +54,13 @@ def _shares() -> list[Share]:
     ]
 
 
-def _trouble(count: int) -> list[Execution]:
+def _trouble(visible: "QuerySet[Execution]", count: int) -> list[Execution]:
     """Return the newest that went wrong; one query per status, because each has its index and a mix has none."""
-    found = [row for status in TROUBLE for row in _newest(Execution.objects.filter(status=status), count)]
+    found = [row for status in TROUBLE for row in _newest(visible.filter(status=status), count)]
     return sorted(found, key=lambda row: (row.created, row.pk), reverse=True)[:count]
 
 
-def _workers() -> list[dict[str, Any]]:
+def _workers(caller: Caller) -> list[dict[str, Any]]:
     running = active_counts()
     return [
         {
@@ -63,27 +69,31 @@ def _workers() -> list[dict[str, Any]]:
             "running": running[worker.pk],
             "slots": (worker.capabilities or {}).get("max_concurrent_executions", DEFAULT_SLOTS),
         }
-        for worker in Worker.objects.select_related("lease").order_by("name")[:SHOWN_WORKERS]
+        for worker in visible_workers(caller)[:SHOWN_WORKERS]
     ]
 
 
-def overview() -> dict[str, Any]:
-    """Return what the first page shows."""
-    shares = _shares()
+def overview(caller: Caller) -> dict[str, Any]:
+    """Return what the first page shows to this reader."""
+    visible = visible_to(caller)
+    shares = _shares(visible)
     ended = {share.status: share.count for share in shares if share.status in TERMINAL}
-    oldest = Execution.objects.filter(status=Status.REQUESTED).order_by("created", "id").only("id", "created").first()
+    oldest = visible.filter(status=Status.REQUESTED).order_by("created", "id").only("id", "created").first()
     return {
-        "waiting": _counted(Execution.objects.filter(status=Status.REQUESTED)),
+        "waiting": _counted(visible.filter(status=Status.REQUESTED)),
         "oldest_waiting": oldest,
-        "running": _counted(Execution.objects.on_worker()),
+        "running": _counted(visible.on_worker()),
         "shares": shares,
         "window": sum(share.count for share in shares),
         "ended": sum(ended.values()),
         "gone_wrong": sum(ended.get(status, 0) for status in TROUBLE),
-        "newest": _newest(Execution.objects.all(), 10),
-        "trouble": _trouble(6),
-        "workers": _workers(),
+        "newest": _newest(visible, 10),
+        "trouble": _trouble(visible, 6),
+        "workers": _workers(caller),
+        "shows_workers": caller.allows("workers:read"),
         "broken_environments": list(
-            PackEnvironment.objects.filter(status=EnvironmentStatus.FAILED).order_by("pack_ref", "runtime_ref")[:5]
+            narrowed(PackEnvironment.objects.all(), under("pack", Pack.objects.all(), readable_packs(caller)))
+            .filter(status=EnvironmentStatus.FAILED)
+            .order_by("pack_ref", "runtime_ref")[:5]
         ),
     }

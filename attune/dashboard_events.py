@@ -6,8 +6,12 @@ from typing import Any
 
 from apps.core import clock, markup
 from apps.core.admin import COUNT_LIMIT
-from apps.events.models import Event, SensorProcess, SensorProcessStatus, Timer, TimerState
-from apps.rules.models import Enforcement, EnforcementStatus, Outcome, RuleDecision
+from apps.events.models import Sensor, SensorProcess, SensorProcessStatus, Timer, TimerState
+from apps.events.visibility import readable, visible_events, with_rules
+from apps.identity.callers import Caller
+from apps.identity.grants import narrowed, under
+from apps.rules.models import Enforcement, EnforcementStatus, Outcome
+from apps.rules.visibility import visible_decisions, visible_enforcements
 
 LATELY = timedelta(hours=24)
 NEWEST_DECISIONS = 1000  # of the last 24 hours, what the bar shows
@@ -15,24 +19,25 @@ SHOWN = 6
 HELD_BACK = (Outcome.THROTTLED, Outcome.DEDUPLICATED, Outcome.AGGREGATING, Outcome.DELAYED)
 
 
-def events_overview() -> dict[str, Any]:
-    """Return this part of the first page; every query is bounded, whatever the tables hold."""
+def events_overview(caller: Caller) -> dict[str, Any]:
+    """Return this part of the first page, as this reader may see it; every query is bounded, whatever the tables hold."""
     since = clock.now() - LATELY
-    newest = RuleDecision.objects.filter(created__gte=since).newest_first()
+    newest = visible_decisions(caller).filter(created__gte=since)
+    events, timers = visible_events(caller), narrowed(Timer.objects.all(), with_rules(caller))
     decisions = list(newest.values_list("rule_ref", "outcome")[:NEWEST_DECISIONS])
     outcomes = Counter(outcome for _rule, outcome in decisions)
-    undecided = _count(Event.objects.undecided())
+    undecided = _count(events.undecided())
     return {
-        "events": counted(_count(Event.objects.filter(created__gte=since))),
+        "events": counted(_count(events.filter(created__gte=since))),
         "undecided": counted(undecided) if undecided else None,
         "decisions": len(decisions),
         "outcomes": [_share(outcome, outcomes[outcome], len(decisions)) for outcome in Outcome if outcomes[outcome]],
         "held_back": sum(outcomes[outcome] for outcome in HELD_BACK),
         "holding": _holding(decisions),
-        "nothing_started": _nothing_started(since),
-        "failing_sensors": _failing_sensors(),
-        "invalid_timers": list(Timer.objects.filter(state=TimerState.INVALID).order_by("rule_ref")[:SHOWN]),
-        "late_timers": list(Timer.objects.filter(last_missed_at__gte=since).order_by("-last_missed_at")[:SHOWN]),
+        "nothing_started": _nothing_started(caller, since),
+        "failing_sensors": _failing_sensors(caller),
+        "invalid_timers": list(timers.filter(state=TimerState.INVALID).order_by("rule_ref")[:SHOWN]),
+        "late_timers": list(timers.filter(last_missed_at__gte=since).order_by("-last_missed_at")[:SHOWN]),
     }
 
 
@@ -62,13 +67,16 @@ def _holding(decisions: list[tuple[str, str]]) -> list[dict[str, Any]]:
     ]
 
 
-def _nothing_started(since: datetime) -> list[Enforcement]:
+def _nothing_started(caller: Caller, since: datetime) -> list[Enforcement]:
     """Return the newest matches that started nothing, because the action or the link to the trigger is missing."""
-    rows = Enforcement.objects.filter(status=EnforcementStatus.DISABLED, created__gte=since).newest_first()
+    rows = visible_enforcements(caller).filter(status=EnforcementStatus.DISABLED, created__gte=since)
     return list(rows.only("id", "rule_ref", "created", "event")[:SHOWN])
 
 
-def _failing_sensors() -> list[SensorProcess]:
-    failing = SensorProcess.objects.filter(status__in=[SensorProcessStatus.BACKOFF, SensorProcessStatus.FAILED])
+def _failing_sensors(caller: Caller) -> list[SensorProcess]:
+    seen = under("sensor", Sensor.objects.all(), readable(caller))
+    failing = narrowed(SensorProcess.objects.all(), seen).filter(
+        status__in=[SensorProcessStatus.BACKOFF, SensorProcessStatus.FAILED]
+    )
     columns = ("id", "sensor", "sensor_ref", "status", "consecutive_failures", "next_restart_at")
     return list(failing.only(*columns).order_by("-consecutive_failures", "sensor_ref")[:SHOWN])

@@ -10,9 +10,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.actions.models import Action
+from apps.actions.visibility import readable
 from apps.core import markup
 from apps.core.admin import MachineRows, as_json, as_text, page_button
 from apps.core.parameter_text import Parameter, declared_parameters, text_of
+from apps.identity.grants import narrowed
 
 # Its page is the executions app's, which stands above this one: known here by name only.
 RUN_PAGE = "admin:executions_execution_run"
@@ -34,6 +36,9 @@ def _row(parameter: Parameter) -> SafeString:
 
 @admin.register(Action)
 class ActionAdmin(MachineRows):
+    needs = {"view": "actions:read", "run": "actions:execute"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable(caller)))
+    open_to_all = True  # filtered: whoever may execute an action sees it, too
     list_display = ("ref", "label", "of_pack", "of_runtime", "is_adhoc", "updated", "run_link")
     list_filter = ("is_adhoc", "pack", "runtime")
     list_select_related = ("pack", "runtime")
@@ -80,6 +85,17 @@ class ActionAdmin(MachineRows):
     @admin.display(description="")
     def run_link(self, row: Action) -> SafeString:
         return markup.link(reverse(RUN_PAGE, args=[row.pk]), "Run")
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [name for name in super().get_list_display(request) if name != "run_link" or self.may(request, "run")]
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """The buttons of an action's page."""
+        found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # the theme's
+        number = int(object_id) if str(object_id).isdecimal() and len(str(object_id)) < 19 else 0
+        row = Action.objects.filter(pk=number).first()
+        may_run = row is not None and self.may(request, "run", row)
+        return [button for button in found if button.path != "run" or may_run]
 
     @page_button("Run", icon="play_arrow", primary=True)
     def run(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -6,7 +6,7 @@ from apps.actions.models import Action
 from apps.identity.grants import Columns, Facts, any_of, condition, facts, narrowed
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
+    from django.db.models import Q, QuerySet
 
     from apps.identity.callers import Caller
 
@@ -15,8 +15,12 @@ COLUMNS = Columns(refs="ref", pack_refs="pack_ref")
 
 def visible_to(caller: "Caller") -> "QuerySet[Action]":
     """Return the actions that the caller may see, by ref."""
-    visible = any_of(condition(caller, "actions:read", COLUMNS), condition(caller, "actions:execute", COLUMNS))
-    return narrowed(Action.objects.order_by("ref"), visible)
+    return narrowed(Action.objects.order_by("ref"), readable(caller))
+
+
+def readable(caller: "Caller") -> "Q":
+    """Return the condition of the actions that the caller may see."""
+    return any_of(condition(caller, "actions:read", COLUMNS), condition(caller, "actions:execute", COLUMNS))
 
 
 def executable_by(caller: "Caller") -> "QuerySet[Action]":

@@ -6,7 +6,7 @@ at, and whose verbs are admin actions that call a service).
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Model, QuerySet
@@ -38,6 +38,7 @@ else:
     from unfold.views import ChangeList
 
 COUNT_LIMIT = 10_000
+SHOWN_CHOICES = 200  # of a filter: beyond that it is no help
 _NO_ID = re.compile(r"-?[0-9]{19,31}|-?[0-9]{33,}")  # beyond any id; 32 digits may be a UUID
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -75,6 +76,8 @@ class LeanChangeList(ChangeList):
         self.full_result_count = self.result_count  # counted once, and no further than it is of use
         self.result_list = list(self.result_list)
         if isinstance(self.model_admin, ConsoleAdmin):
+            for row in self.result_list:
+                row.seen_by = self.model_admin.caller(request)
             self.model_admin.prepare(self.result_list)
 
 
@@ -180,8 +183,33 @@ class ConfirmForm(forms.Form):
     )  # fmt: skip
 
 
+class SeenRowsFilter(admin.RelatedFieldListFilter):
+    """A filter by rows of another table: those that have a page which its reader may open."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        page = model_admin.admin_site._registry.get(field.related_model)
+        if page is None or not page.has_view_permission(request):
+            return []
+        return [(row.pk, str(row)) for row in page.get_queryset(request)[:SHOWN_CHOICES]]
+
+
 class ConsoleAdmin(ModelAdmin):
-    """A page of the console: who may enter may do everything here that the page offers."""
+    """
+    Pages of the console; each page and each button asks the same grants as the API.
+
+    An app says which, and which of the rows may be read::
+
+        needs = {"view": "rules:read", "add": "rules:create", "disable": "rules:update"}
+        visible = staticmethod(lambda caller, rows: narrowed(rows, condition(caller, "rules:read", COLUMNS)))
+
+    What ``needs`` does not name nobody may do here. Rows without ``visible`` are for those who may read all of them.
+    """
+
+    needs: ClassVar[Mapping[str, str]] = {}
+    # (caller, rows) -> those that the caller may read.
+    visible: ClassVar[Callable[..., Any] | None] = None
+    # Whether some of the rows may be read without a grant: the list is open then, and filtered.
+    open_to_all: ClassVar[bool] = False
 
     list_defer: ClassVar[tuple[str, ...]] = ()
     list_per_page = 50
@@ -198,20 +226,95 @@ class ConsoleAdmin(ModelAdmin):
     def may_enter(self, request: HttpRequest) -> bool:
         return bool(self.admin_site.has_permission(request))
 
+    def caller(self, request: HttpRequest) -> Any:
+        """Return who sits at the browser, as the API knows callers; grants are read once for each request."""
+        return self.admin_site.caller(request)  # type: ignore[attr-defined]  # the console's own site
+
+    def may(self, request: HttpRequest, what: str, row: Any = None) -> bool:
+        """Whether this may be done: with some row at all, or with the one that is given."""
+        grant = self.needs.get(what)
+        if grant is None or not self.may_enter(request):
+            return False
+        caller = self.caller(request)
+        if row is None:
+            return bool(caller.allows(grant) if self.visible is not None else caller.covers(grant))
+        return bool(caller.allows(grant, self.subject(row)))
+
+    def subject(self, row: Any) -> Any:
+        """Return the object on which the grant is asked for; the row itself unless a page says otherwise."""
+        return row
+
+    def require(self, request: HttpRequest, what: str, row: Any) -> None:
+        """Raise Forbidden unless this may be done with the row."""
+        if not self.may(request, what, row):
+            self.caller(request).require(self.needs[what], self.subject(row))
+
+    def guard(self, request: HttpRequest, what: str, row: Any = None) -> None:
+        """Raise PermissionDenied, which is a page that says so, unless this may be done."""
+        if not self.may(request, what, row):
+            raise PermissionDenied(f"Insufficient permissions: {self.needs.get(what, what)}")
+
+    def readable(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those of the rows that may be read here."""
+        visible = type(self).visible
+        return rows if visible is None else visible(self.caller(request), rows)
+
+    def seen(self, request: HttpRequest, row: Any) -> Any:
+        """Return the row, None where there is none or it may not be read: to the reader both are the same."""
+        if row is None or not self.has_view_permission(request, row):
+            return None
+        return row
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return self.readable(request, rows)
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        return [
+            (name, SeenRowsFilter) if isinstance(name, str) and self._is_relation(name) else name
+            for name in super().get_list_filter(request)
+        ]
+
+    def _is_relation(self, name: str) -> bool:
+        return bool(self.opts.get_field(name).is_relation)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row of a page; ``seen_by`` says to its columns whom they are shown to, as in lists."""
+        row: Any = super().get_object(request, object_id, from_field)
+        if row is not None:
+            row.seen_by = self.caller(request)
+        return row
+
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.may_enter(request)
+        return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_enter(request)
+        if not self.may_enter(request):
+            return False
+        if obj is None:
+            return self.open_to_all or self.may(request, "view")
+        if type(self).visible is None:
+            return self.may(request, "view")
+        return self.readable(request, self.model._default_manager.filter(pk=obj.pk)).exists()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_enter(request)
+        return self.may(request, "change", obj)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_enter(request)
+        return self.may(request, "add")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_enter(request)
+        return self.may(request, "delete", obj)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """The verbs of the list that may be done with some row; each row is asked for when it is done."""
+        found: dict[str, Any] = super().get_actions(request)
+        return {name: entry for name, entry in found.items() if self.may(request, self._verb_of(name))}
+
+    def _verb_of(self, action: str) -> str:
+        """Return what ``needs`` calls an action of the list."""
+        name = action.removesuffix("_selected").replace("_", "-")
+        return name if name in self.needs or name == "delete" else "change"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LeanChangeList
@@ -350,7 +453,7 @@ class ReadOnlyInline(TabularInline):
     hide_title = True
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(self.admin_site.has_permission(request))
+        return bool(self.admin_site.has_permission(request))  # whoever sees the row that these belong to
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -44,8 +44,12 @@ class RowsWithVerbs(ConsoleAdmin):
         """Return the row for its page, None when there is none."""
         return self.model._default_manager.filter(pk=pk).first()
 
-    def page_context(self, row: Any) -> dict[str, Any]:
-        """Return what the template of a row's page needs besides ``row`` and ``verbs``."""
+    def found(self, request: HttpRequest, pk: int) -> Any:
+        """Return the row for its page, None when there is none that may be seen."""
+        return self.seen(request, self.find(pk))
+
+    def page_context(self, row: Any, caller: Any) -> dict[str, Any]:
+        """Return what the template of a row's page needs besides ``row`` and ``verbs``, as far as the caller may see it."""
         raise NotImplementedError
 
     # --- Pages --------------------------------------------------------------------------------------------------
@@ -71,30 +75,32 @@ class RowsWithVerbs(ConsoleAdmin):
         """The page of one row; there is nothing to save on it."""
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=403)
-        row = self.find(int(object_id)) if object_id.isdecimal() and len(object_id) < 19 else None
+        row = self.found(request, int(object_id)) if object_id.isdecimal() and len(object_id) < 19 else None
         if row is None:
             return self.gone(request, object_id)
-        context = {"row": row, "original": row, "verbs": self.offered_verbs(row), **self.page_context(row)}
+        context = {"row": row, "original": row, "verbs": self.offered_verbs(request, row),
+                   **self.page_context(row, self.caller(request))}  # fmt: skip
         return self.page(request, self.page_template, str(row), **context)
 
-    def offered_verbs(self, row: Any) -> list[dict[str, Any]]:
+    def offered_verbs(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
         return [
             {"label": verb.label, "url": self.address(name, row.pk), "at_once": not verb.asks, "danger": verb.danger}
             for name, verb in self.verbs.items()
-            if verb.offered(row)
+            if verb.offered(row) and self.may(request, name, row)
         ]
 
     def verb_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
-        verb, row = self.verbs[name], self.find(pk)
+        verb, row = self.verbs[name], self.found(request, pk)
         if row is None:
             return self.gone(request, pk)
+        self.guard(request, name, row)
         back = self.address("change", pk)
         if not verb.asks and request.method == "POST":
-            self._do(request, verb, row)
+            self._do(request, name, row)
             return HttpResponseRedirect(back)
         return self.confirm(
             request, [row], title=f"{verb.label}: {row}", sentence=verb.asks or f"{verb.label}?", button=verb.label,
-            danger=verb.danger, back=back, verb=lambda row, _reason: verb.call(row, request), with_reason=False, done=verb.done,
+            danger=verb.danger, back=back, verb=lambda row, _reason: self._call(request, name, row), with_reason=False, done=verb.done,
             then=lambda _answer: self.after_verb(name, pk),
         )  # fmt: skip
 
@@ -102,15 +108,19 @@ class RowsWithVerbs(ConsoleAdmin):
         """Return the page to go to after a verb was done."""
         return self.address("change", pk)
 
-    def _do(self, request: HttpRequest, verb: RowVerb, row: Model) -> None:
-        self.attempt(request, partial(verb.call, row, request), f"{row} {verb.done}")
+    def _do(self, request: HttpRequest, name: str, row: Model) -> None:
+        self.attempt(request, partial(self._call, request, name, row), f"{row} {self.verbs[name].done}")
+
+    def _call(self, request: HttpRequest, name: str, row: Model) -> Any:
+        self.require(request, name, row)
+        return self.verbs[name].call(row, request)
 
     # --- Actions of the list ------------------------------------------------------------------------------------
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = {**super().get_actions(request)}
         for name, verb in self.verbs.items():
-            if verb.in_list:
+            if verb.in_list and self.may(request, name):
                 found[f"{name}_selected"] = (_selected(name), f"{name}_selected", verb.label)
         return found
 
@@ -119,12 +129,12 @@ class RowsWithVerbs(ConsoleAdmin):
         chosen = list(rows)
         if not verb.asks:
             for row in chosen:
-                self._do(request, verb, row)
+                self._do(request, name, row)
             return None
         title = f"{verb.label}: {len(chosen)} {self.opts.verbose_name if len(chosen) == 1 else self.opts.verbose_name_plural}"
         return self.confirm_selected(
             request, chosen, f"{name}_selected", title=title, sentence=verb.asks, button=verb.label,
-            danger=verb.danger, verb=lambda row, _reason: verb.call(row, request), with_reason=False, done=verb.done,
+            danger=verb.danger, verb=lambda row, _reason: self._call(request, name, row), with_reason=False, done=verb.done,
         )  # fmt: skip
 
 

@@ -4,11 +4,14 @@ Who may see triggers, sensors and events (auth.md section 5).
 A sensor's token reads triggers and its own sensor, whatever the grants say (auth.md 2.7).
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
 
 from apps.core.errors import Forbidden
 from apps.events.models import Event, EventQuerySet, Sensor, Trigger
-from apps.identity.grants import Columns, Facts, any_of, condition, facts, narrowed
+from apps.identity.grants import NOTHING, Columns, Facts, any_of, condition, facts, narrowed
 from apps.identity.grants.explaining import register_exception
 
 if TYPE_CHECKING:
@@ -22,7 +25,17 @@ WITH_SENSORS = frozenset({"access", "execution", "sensor"})
 COLUMNS = Columns(refs="ref", pack_refs="pack_ref")
 EVENT_COLUMNS = Columns()
 # An event is read with its trigger.
-TRIGGER_COLUMNS_OF_EVENTS = Columns(ids="trigger", refs="trigger_ref", pack_refs="trigger__pack_ref")
+COLUMNS_OF_THEIR_TRIGGER = Columns(ids="trigger", refs="trigger_ref", pack_refs="trigger__pack_ref")
+
+
+def _in_packs(refs: Collection[str]) -> Q:
+    condition = NOTHING
+    for ref in sorted(refs):
+        condition = any_of(condition, Q(rule_ref__startswith=f"{ref}."))
+    return condition
+
+
+COLUMNS_OF_THEIR_RULE = Columns(ids="rule", refs="rule_ref", pack_refs=_in_packs)
 
 
 def visible_triggers(caller: "Caller") -> "QuerySet[Trigger]":
@@ -49,11 +62,30 @@ def require_own(caller: "Caller", sensor_ref: str) -> None:
 
 def visible_events(caller: "Caller") -> EventQuerySet:
     """Return the events that the caller may read: with a grant for events, or for their triggers."""
-    visible = any_of(
+    return narrowed(Event.objects.all(), readable_events(caller))
+
+
+def readable_events(caller: "Caller") -> Q:
+    """Return the condition of the events that the caller may read."""
+    return any_of(
         condition(caller, "events:read", EVENT_COLUMNS),
-        condition(caller, "triggers:read", TRIGGER_COLUMNS_OF_EVENTS),
+        condition(caller, "triggers:read", COLUMNS_OF_THEIR_TRIGGER),
     )
-    return narrowed(Event.objects.all(), visible)
+
+
+def readable(caller: "Caller") -> Q:
+    """Return the condition of the triggers, and likewise of the sensors, that the caller may see."""
+    return condition(caller, "triggers:read", COLUMNS)
+
+
+def with_rules(caller: "Caller") -> Q:
+    """Return the condition of rows that belong to a rule of a higher app, which they know by id and ref."""
+    return condition(caller, "rules:read", COLUMNS_OF_THEIR_RULE)
+
+
+def facts_of_rule(rule_id: int, ref: str) -> Facts:
+    """Return what is known here of a rule; the pack is the first part of its ref."""
+    return Facts(id=rule_id, ref=ref, pack_ref=ref.partition(".")[0])
 
 
 def trigger_facts_of(event: Event) -> Facts:

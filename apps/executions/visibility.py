@@ -114,13 +114,17 @@ def standing_of(execution_id: int) -> Standing | None:
 
 def visible_artifacts(caller: "Caller") -> "QuerySet[Artifact]":
     """Return the artifacts that the caller may read; public ones anybody who is signed in."""
-    visible = any_of(
+    return narrowed(Artifact.objects.all(), readable_artifacts(caller))
+
+
+def readable_artifacts(caller: "Caller") -> Q:
+    """Return the condition of the artifacts that the caller may read."""
+    return any_of(
         condition(caller, "artifacts:read", ARTIFACT_COLUMNS),
         Q(visibility=Visibility.PUBLIC),
         _artifact_owner(caller, "self") if caller.token_type == "access" else NOTHING,
         _of_readable_packs(caller),
     )
-    return narrowed(Artifact.objects.all(), visible)
 
 
 def _names_of(caller: "Caller") -> list[str]:

@@ -10,7 +10,9 @@ from django.utils.safestring import SafeString
 
 from apps.core import markup
 from apps.core.admin import MachineRows, as_json, as_time
+from apps.identity.grants import narrowed
 from apps.packs.models import Pack
+from apps.packs.visibility import readable
 
 SHOWN_COMPONENTS = 200
 
@@ -33,6 +35,9 @@ def _component_link(row: Any) -> SafeString:
 
 @admin.register(Pack)
 class PackAdmin(MachineRows):
+    needs = {"view": "packs:read"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable(caller)))
+    open_to_all = True  # filtered: standard packs everybody sees
     list_display = ("ref", "label", "version", "origin", "warned", as_time("installed_at", "installed"), "updated")
     list_filter = ("is_standard",)
     list_defer = ("conf_schema", "config", "meta", "runtime_deps", "dependencies", "installers")

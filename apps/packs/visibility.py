@@ -30,7 +30,12 @@ COLUMNS = Columns(refs="ref", pack_refs="ref", owner=_owner)
 
 def visible_to(caller: "Caller") -> "QuerySet[Pack]":
     """Return the packs that the caller may read, by ref."""
-    return narrowed(Pack.objects.order_by("ref"), any_of(allowed(caller, "packs:read"), Q(is_standard=True)))
+    return narrowed(Pack.objects.order_by("ref"), readable(caller))
+
+
+def readable(caller: "Caller") -> Q:
+    """Return the condition of the packs that the caller may read."""
+    return any_of(allowed(caller, "packs:read"), Q(is_standard=True))
 
 
 def allowed(caller: "Caller", grant: str) -> Q:

@@ -13,12 +13,16 @@ from django.utils.safestring import SafeString
 
 from apps.core import markup
 from apps.core.admin import MachineRows, ReadOnlyInline, as_badge, as_text, as_time, linked_filter, page_button
+from apps.identity.grants import narrowed, under
 from apps.identity.models import Identity
 from apps.identity.sessions import person_of
+from apps.packs.models import Pack
+from apps.packs.visibility import readable as readable_packs
 from apps.workers import services
 from apps.workers.health import health_state, heartbeat
 from apps.workers.load import count_load
 from apps.workers.models import PackEnvironment, Runtime, RuntimeVersion, Worker, WorkerHistory, WorkerLease
+from apps.workers.visibility import readable_runtimes, readable_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,8 @@ VERBS = {
 
 @admin.register(Worker)
 class WorkerAdmin(MachineRows):
+    needs = {"view": "workers:read", **dict.fromkeys(VERBS, "workers:manage")}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_workers(caller)))
     list_display = (
         "name", "health", "work", "runtimes", "host", "worker_role", "last_heartbeat_at", "cordon_note",
     )  # fmt: skip
@@ -136,27 +142,33 @@ class WorkerAdmin(MachineRows):
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """The buttons of a worker's page: what makes sense for it as it is."""
         number = int(object_id) if str(object_id).isdecimal() and len(str(object_id)) < 19 else 0
-        cordoned = Worker.objects.filter(pk=number, cordoned=True).exists()
+        worker = Worker.objects.filter(pk=number).first()
+        if worker is None or not self.may(request, "cordon", worker):
+            return []
         found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # the theme's
-        return [button for button in found if VERBS[button.path].when_cordoned == cordoned]
+        return [button for button in found if VERBS[button.path].when_cordoned == worker.cordoned]
 
     def _ask(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         worker, verb = self.get_object(request, object_id), VERBS[name]
         if worker is None:
             return self.gone(request, object_id)
-        person = person_of(request)
+        self.guard(request, name, worker)
         return self.confirm(
             request, [worker], title=f"{verb.label} {worker}", sentence=verb.sentence, button=f"{verb.label} worker",
             back=reverse("admin:workers_worker_change", args=[object_id]), danger=False,
-            verb=lambda row, reason: verb.call(row, person, reason),
+            verb=lambda row, reason: self._call(request, name, row, reason),
         )  # fmt: skip
 
+    def _call(self, request: HttpRequest, name: str, worker: Worker, reason: str) -> Worker:
+        self.require(request, name, worker)
+        return VERBS[name].call(worker, person_of(request), reason)
+
     def _ask_selected(self, request: HttpRequest, rows: QuerySet[Worker], name: str) -> HttpResponse:
-        verb, person, chosen = VERBS[name], person_of(request), list(rows)
+        verb, chosen = VERBS[name], list(rows)
         title = f"{verb.label} {len(chosen)} worker{'s' if len(chosen) != 1 else ''}"
         return self.confirm_selected(
             request, chosen, f"{name}_selected", title=title, sentence=verb.sentence, button=title, danger=False,
-            verb=lambda row, reason: verb.call(row, person, reason),
+            verb=lambda row, reason: self._call(request, name, row, reason),
         )  # fmt: skip
 
     @page_button("Cordon", icon="block")
@@ -186,6 +198,10 @@ class WorkerAdmin(MachineRows):
 
 @admin.register(WorkerLease)
 class WorkerLeaseAdmin(MachineRows):
+    needs = {"view": "workers:read"}
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, under("worker", Worker.objects.all(), readable_workers(caller)))
+    )
     list_display = ("worker", "generation", as_time("renewed_at", "renewed"), as_time("expires_at", "expires"))
     list_select_related = ("worker",)
     ordering = ("worker__name",)
@@ -193,6 +209,10 @@ class WorkerLeaseAdmin(MachineRows):
 
 @admin.register(WorkerHistory)
 class WorkerHistoryAdmin(MachineRows):
+    needs = {"view": "workers:read"}
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, under("entity_id", Worker.objects.all(), readable_workers(caller)))
+    )
     list_display = ("time", "worker", "operation", "changes", "actor", "reason")
     list_filter = (linked_filter("entity_id", "worker"),)
     ordering = ("-time", "-id")
@@ -218,6 +238,8 @@ class RuntimeVersionInline(ReadOnlyInline):
 
 @admin.register(Runtime)
 class RuntimeAdmin(MachineRows):
+    needs = {"view": "runtimes:read"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_runtimes(caller)))
     list_display = ("ref", "name", "known_as", "pack_ref", "auto_detected", "updated")
     list_filter = ("pack",)
     list_select_related = ("pack",)
@@ -233,6 +255,10 @@ class RuntimeAdmin(MachineRows):
 
 @admin.register(RuntimeVersion)
 class RuntimeVersionAdmin(MachineRows):
+    needs = {"view": "runtimes:read"}
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, under("runtime", Runtime.objects.all(), readable_runtimes(caller)))
+    )
     list_display = ("__str__", "is_default", "available", as_time("verified_at", "verified"))
     list_filter = ("runtime", "available")
     list_select_related = ("runtime",)
@@ -242,6 +268,10 @@ class RuntimeVersionAdmin(MachineRows):
 
 @admin.register(PackEnvironment)
 class PackEnvironmentAdmin(MachineRows):
+    needs = {"view": "packs:read"}
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, under("pack", Pack.objects.all(), readable_packs(caller)))
+    )
     list_display = ("__str__", as_badge("status"), as_time("installed_at", "installed"), "short_error", "updated")
     list_filter = ("status", "pack", "runtime")
     list_select_related = ("pack", "runtime")

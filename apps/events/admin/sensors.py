@@ -14,11 +14,13 @@ from apps.core.admin import MachineRows, as_badge, as_text, as_time, linked_filt
 from apps.core.row_verbs import RowsWithVerbs, RowVerb
 from apps.events import sensor_rows
 from apps.events.admin.links import event_link, rules_panel
-from apps.events.models import Event, Sensor, SensorProcess, SensorProcessHistory, SensorProcessStatus, Trigger
+from apps.events.models import Sensor, SensorProcess, SensorProcessHistory, SensorProcessStatus, Trigger
 from apps.events.rule_port import rule_port
 from apps.events.sensors.logs import open_log
 from apps.events.sensors.wanted import TIMER_TRIGGERS
+from apps.events.visibility import readable, visible_events
 from apps.executions.logs import STREAMS
+from apps.identity.grants import narrowed, under
 from apps.workers.models import Worker
 
 SHOWN_LOG_LINES = 100
@@ -57,6 +59,8 @@ def standing(processes: Sequence[SensorProcess]) -> SensorProcess | None:
 
 @admin.register(Sensor)
 class SensorAdmin(RowsWithVerbs, MachineRows):
+    needs = {"view": "triggers:read", **dict.fromkeys(VERBS, "triggers:update")}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable(caller)))
     verbs = VERBS
     page_template = "admin/events/sensor/page.html"
     list_display = ("ref", "label", "of_pack", "state", "process", "served", "rule_count", as_time("updated"))
@@ -119,9 +123,9 @@ class SensorAdmin(RowsWithVerbs, MachineRows):
         triggers = Prefetch("triggers", queryset=Trigger.objects.order_by("ref"))
         return Sensor.objects.select_related("pack", "runtime").prefetch_related(triggers).filter(pk=pk).first()
 
-    def page_context(self, row: Sensor) -> dict[str, Any]:
+    def page_context(self, row: Sensor, caller: Any) -> dict[str, Any]:
         processes = list(SensorProcess.objects.filter(sensor=row).select_related("worker").order_by("-updated"))
-        panel = rules_panel([trigger.ref for trigger in row.triggers.all()])
+        panel = rules_panel([trigger.ref for trigger in row.triggers.all()], caller)
         current = standing(processes)
         return {
             "state": self.state(row),
@@ -130,7 +134,7 @@ class SensorAdmin(RowsWithVerbs, MachineRows):
             "standstill": _standstill(row, current, enabled_rules=panel["enabled_rules"]),
             "served": [markup.row_link("events_trigger", trigger.pk, trigger.ref) for trigger in row.triggers.all()],
             "logs": _logs(row),
-            "events": _events(row),
+            "events": _events(row, caller),
             "all_events": markup.list_of("events_event", source=row.pk),
             "history": markup.list_of("events_sensorprocesshistory", entity_ref=row.ref),
             "config": markup.json_block(markup.without_secrets(row.param_schema, row.config)),
@@ -183,8 +187,10 @@ def _logs(sensor: Sensor) -> list[dict[str, str]]:
     return found
 
 
-def _events(sensor: Sensor) -> list[dict[str, Any]]:
-    rows = Event.objects.filter(source=sensor).newest_first().only("id", "created", "trigger_ref")[:SHOWN_EVENTS]
+def _events(sensor: Sensor, caller: Any) -> list[dict[str, Any]]:
+    rows = (
+        visible_events(caller).filter(source=sensor).newest_first().only("id", "created", "trigger_ref")[:SHOWN_EVENTS]
+    )
     return [
         {"link": event_link(row.pk), "trigger_ref": row.trigger_ref, "created": markup.when(row.created)}
         for row in rows
@@ -212,6 +218,10 @@ def _facts(sensor: Sensor) -> list[tuple[str, Any]]:
 
 @admin.register(SensorProcess)
 class SensorProcessAdmin(MachineRows):
+    needs = {"view": "triggers:read"}
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, under("sensor", Sensor.objects.all(), readable(caller)))
+    )
     list_display = (
         "of_sensor", as_badge("status"), "of_worker", "pid", "consecutive_failures", "ended",
         as_time("last_started_at", "started"), as_time("next_restart_at", "next start"), "active_rule_count",
@@ -250,6 +260,10 @@ def how_it_ended(process: SensorProcess) -> str:
 
 @admin.register(SensorProcessHistory)
 class SensorProcessHistoryAdmin(MachineRows):
+    needs = {"view": "triggers:read"}
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, under("entity_ref", Sensor.objects.all(), readable(caller), by="ref"))
+    )
     list_display = ("time", "entity_ref", "operation", "changes", "actor", "reason")
     list_filter = (linked_filter("entity_ref", "sensor"), linked_filter("entity_id", "process"))
     ordering = ("-time", "-id")

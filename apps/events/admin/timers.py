@@ -10,10 +10,14 @@ from apps.core import markup
 from apps.core.admin import MachineRows, as_badge, as_time, linked_filter
 from apps.events.admin.links import event_link, rule_link
 from apps.events.models import Timer, TimerFire
+from apps.events.visibility import with_rules
+from apps.identity.grants import narrowed
 
 
 @admin.register(Timer)
 class TimerAdmin(MachineRows):
+    needs = {"view": "rules:read"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, with_rules(caller)))
     list_display = (
         "of_rule", "schedule", as_badge("state"), as_time("next_fire_at", "next due"), as_time("last_fired_at", "last fired"),
         "fired", "missed", "short_error", "details",
@@ -81,6 +85,8 @@ def schedule_words(timer: Timer) -> SafeString:
 
 @admin.register(TimerFire)
 class TimerFireAdmin(MachineRows):
+    needs = {"view": "rules:read"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, with_rules(caller)))
     list_display = ("due_at", "of_rule", as_badge("outcome"), "late", "of_event")
     list_display_links = None
     list_filter = ("outcome", linked_filter("rule", "rule"), linked_filter("rule_ref", "rule"))

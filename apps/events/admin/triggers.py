@@ -15,9 +15,11 @@ from apps.core.parameter_text import declared_parameters
 from apps.core.row_verbs import RowsWithVerbs, RowVerb
 from apps.events import triggers
 from apps.events.admin.links import event_link, rule_link, rules_panel
-from apps.events.models import Event, Trigger, WebhookEventLog
+from apps.events.models import Trigger, WebhookEventLog
 from apps.events.rule_port import rule_port
+from apps.events.visibility import readable, visible_events
 from apps.events.webhooks import editing, services, traces
+from apps.identity.grants import narrowed
 
 SHOWN_EVENTS = 10
 SHOWN_REQUESTS = 8
@@ -65,6 +67,8 @@ VERBS = {
 
 @admin.register(Trigger)
 class TriggerAdmin(RowsWithVerbs, MachineRows):
+    needs = {"view": "triggers:read", **dict.fromkeys((*VERBS, "webhook"), "triggers:update")}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable(caller)))
     verbs = VERBS
     page_template = "admin/events/trigger/page.html"
     list_display = ("ref", "label", "of_pack", "state", "webhook", "served_by", "rule_count", as_time("updated"))
@@ -116,18 +120,19 @@ class TriggerAdmin(RowsWithVerbs, MachineRows):
 
     def url_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """How to send to the webhook; fetched when somebody asks to see it, so that no page shows a key by itself."""
-        trigger = self.find(pk)
+        trigger = self.found(request, pk)
+        self.guard(request, "webhook", trigger)
         url = services.url_of(trigger) if trigger is not None else None
         return HttpResponse(markup.code_block(_example(url) if url is not None else "The webhook is off."))
 
     def find(self, pk: int) -> Trigger | None:
         return Trigger.objects.select_related("pack", "sensor").filter(pk=pk).first()
 
-    def page_context(self, row: Trigger) -> dict[str, Any]:
+    def page_context(self, row: Trigger, caller: Any) -> dict[str, Any]:
         return {
             "state": self.state(row),
-            "webhook": _webhook(row),
-            "events": _latest_events(row),
+            "webhook": _webhook(row, may_change=caller.allows("triggers:update", row)),
+            "events": _latest_events(row, caller),
             "all_events": markup.list_of("events_event", trigger_ref=row.ref),
             "all_rules": markup.list_of("rules_rule", trigger_ref=row.ref),
             "new_rule": markup.page_named("admin:rules_rule_add", trigger_ref=row.ref),
@@ -136,7 +141,7 @@ class TriggerAdmin(RowsWithVerbs, MachineRows):
             "param_schema": markup.json_block(row.param_schema),
             "out_schema": markup.json_block(row.out_schema),
             "facts": _facts(row),
-            **rules_panel([row.ref]),
+            **rules_panel([row.ref], caller),
         }
 
 
@@ -150,8 +155,8 @@ def _facts(trigger: Trigger) -> list[tuple[str, Any]]:
     ]
 
 
-def _latest_events(trigger: Trigger) -> list[dict[str, Any]]:
-    rows = Event.objects.filter(trigger_ref=trigger.ref).newest_first()
+def _latest_events(trigger: Trigger, caller: Any) -> list[dict[str, Any]]:
+    rows = visible_events(caller).filter(trigger_ref=trigger.ref).newest_first()
     found = rows.only("id", "created", "source_ref", "rule", "rule_ref", "processed_at")[:SHOWN_EVENTS]
     return [
         {
@@ -164,11 +169,12 @@ def _latest_events(trigger: Trigger) -> list[dict[str, Any]]:
     ]
 
 
-def _webhook(trigger: Trigger) -> dict[str, Any]:
+def _webhook(trigger: Trigger, *, may_change: bool) -> dict[str, Any]:
     requests = WebhookEventLog.objects.filter(trigger=trigger).order_by("-created", "-id")
-    latest = list(requests.defer("headers")[:SHOWN_REQUESTS])
+    latest = list(requests.defer("headers")[:SHOWN_REQUESTS]) if may_change else []
     return {
         "on": trigger.webhook_enabled,
+        "may_change": may_change,
         "short_key": traces.shortened(trigger.webhook_key or ""),
         "config": markup.json_block(editing.shown(trigger.webhook_config)),
         "requests": latest,

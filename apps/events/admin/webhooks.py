@@ -9,10 +9,16 @@ from apps.core import markup
 from apps.core.admin import MachineRows, linked_filter
 from apps.events.admin.links import event_link
 from apps.events.models import WebhookEventLog
+from apps.events.visibility import COLUMNS_OF_THEIR_TRIGGER
+from apps.identity.grants import condition, narrowed
 
 
 @admin.register(WebhookEventLog)
 class WebhookEventLogAdmin(MachineRows):
+    needs = {"view": "triggers:update"}  # they hold what senders sent
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, condition(caller, "triggers:update", COLUMNS_OF_THEIR_TRIGGER))
+    )
     list_display = (
         "created",
         "of_trigger",

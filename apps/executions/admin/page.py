@@ -1,5 +1,6 @@
 """What the page of one execution shows; read anew every second while the execution is not finished."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,12 +10,15 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from apps.core import markup
-from apps.executions.admin.verbs import VERBS
+from apps.executions.admin.verbs import Verb
 from apps.executions.errors import LogGone
 from apps.executions.logs import STREAMS, Stream, open_log
-from apps.executions.models import ArtifactVersion, Execution, ExecutionHistory
+from apps.executions.models import Artifact, ArtifactVersion, Execution, ExecutionHistory
 from apps.executions.services import explain
 from apps.executions.states import Status
+from apps.executions.visibility import readable_artifacts, visible_to
+from apps.identity.callers import Caller
+from apps.identity.grants import narrowed, under
 from apps.identity.models import Identity
 from apps.workers.models import Worker
 
@@ -105,14 +109,15 @@ def _related(rows: Any) -> list[Execution]:
     return list(rows.only("id", "action_ref", "status", "created", "duration_ms", "attempt")[: SHOWN_ROWS + 1])
 
 
-def _attempts(execution: Execution) -> list[Execution]:
+def _attempts(execution: Execution, caller: Caller) -> list[Execution]:
     first = execution.original_execution_id or execution.pk
-    chain = _related(Execution.objects.filter(Q(pk=first) | Q(original_execution=first)).order_by("id"))
+    chain = _related(visible_to(caller).filter(Q(pk=first) | Q(original_execution=first)).order_by("id"))
     return chain if len(chain) > 1 else []
 
 
-def _artifacts(execution: Execution) -> list[ArtifactVersion]:
-    versions = ArtifactVersion.objects.filter(execution=execution.pk).select_related("artifact")
+def _artifacts(execution: Execution, caller: Caller) -> list[ArtifactVersion]:
+    seen = under("artifact", Artifact.objects.all(), readable_artifacts(caller))
+    versions = narrowed(ArtifactVersion.objects.filter(execution=execution.pk).select_related("artifact"), seen)
     return list(versions.defer("content", "content_json").order_by("id")[:SHOWN_ROWS])
 
 
@@ -175,15 +180,14 @@ def _measures(execution: Execution) -> list[tuple[str, str]]:
     return found
 
 
-def _verbs(execution: Execution) -> list[dict[str, Any]]:
+def _verbs(execution: Execution, offered: Iterable[Verb]) -> list[dict[str, Any]]:
     return [
         {
             "label": verb.label,
             "loud": verb.danger and verb.first,
             "url": reverse(f"admin:{MODEL}_{verb.name}", args=[execution.pk]),
         }
-        for verb in VERBS.values()
-        if verb.offered(execution)
+        for verb in offered
     ]
 
 
@@ -200,20 +204,20 @@ def _parameters(execution: Execution) -> Any:
     return markup.without_secrets(schema, execution.config)
 
 
-def execution_page(execution: Execution) -> dict[str, Any]:
-    """Return what the template of an execution's page needs."""
+def execution_page(execution: Execution, caller: Caller, offered: Iterable[Verb]) -> dict[str, Any]:
+    """Return what the template of an execution's page needs, as far as the caller may see it."""
     result = execution.result if isinstance(execution.result, dict) else {}
-    children = _related(Execution.objects.filter(parent=execution.pk).order_by("id"))
-    attempts = _attempts(execution)
+    children = _related(visible_to(caller).filter(parent=execution.pk).order_by("id"))
+    attempts = _attempts(execution, caller)
     return {
         "execution": execution,
         "status_badge": markup.badge(execution.status),
         "live": not execution.is_finished,
         "measures": _measures(execution),
-        "verbs": _verbs(execution),
+        "verbs": _verbs(execution, offered),
         "run_again": (
             reverse("admin:executions_execution_run", args=[execution.action_id]) + f"?from={execution.pk}"
-            if execution.action_id is not None
+            if execution.action is not None and caller.allows("actions:execute", execution.action)
             else None
         ),
         "error": result.get("error") if execution.status != Status.COMPLETED else None,
@@ -227,5 +231,5 @@ def execution_page(execution: Execution) -> dict[str, Any]:
         "attempts": attempts[:SHOWN_ROWS],
         "children": children[:SHOWN_ROWS],
         "more_children": markup.list_of(MODEL, parent=execution.pk) if len(children) > SHOWN_ROWS else None,
-        "artifacts": _artifacts(execution),
+        "artifacts": _artifacts(execution, caller),
     }

@@ -19,10 +19,12 @@ from unfold.widgets import (
 from apps.actions.models import Action
 from apps.core.errors import AttuneError
 from apps.core.parameter_text import Parameter, declared_parameters, read_json, text_of, value_of
+from apps.executions.api.requests import BEYOND_OWN_ACCESS
 from apps.executions.models import Execution
 from apps.executions.parameters import parameters_of
 from apps.executions.services import ExecutionRequest, request_execution
-from apps.identity.models import Identity
+from apps.identity.callers import Caller
+from apps.identity.grants import require_delegation
 from apps.workers.environment_names import check_env_vars
 
 LONGEST_SHOWN_DEFAULT = 60
@@ -180,17 +182,18 @@ class RunForm(forms.Form):
         return given
 
 
-def run_action(form: RunForm, executor: Identity) -> Execution | None:
+def run_action(form: RunForm, caller: Caller) -> Execution | None:
     """Ask for the execution that a valid form describes; None when it is refused, which the form then says."""
     given = form.cleaned_data
     delay = given["delay_seconds"]
     try:
+        require_delegation(caller, form.action.default_execution_permission_set_refs, BEYOND_OWN_ACCESS)
         return request_execution(
             ExecutionRequest(
                 action=form.action,
                 parameters=form.parameters(),
                 env_vars=given["env_vars"],
-                executor=executor,
+                executor=caller.identity,
                 priority=given["priority"],
                 timeout_seconds=given["timeout_seconds"],
                 not_before=timezone.now() + timedelta(seconds=delay) if delay else None,

@@ -11,7 +11,9 @@ from django.utils.safestring import SafeString
 
 from apps.core import markup
 from apps.core.admin import MachineRows, ReadOnlyInline, linked_filter
-from apps.executions.models import Artifact, ArtifactVersion, Demand, ExecutionHistory
+from apps.executions.models import Artifact, ArtifactVersion, Demand, Execution, ExecutionHistory
+from apps.executions.visibility import readable, readable_artifacts
+from apps.identity.grants import narrowed, under
 
 SHOWN_VERSIONS = 50
 
@@ -46,6 +48,9 @@ class VersionInline(ReadOnlyInline):
 
 @admin.register(Artifact)
 class ArtifactAdmin(MachineRows):
+    needs = {"view": "artifacts:read"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_artifacts(caller)))
+    open_to_all = True  # filtered: public ones everybody sees
     list_display = ("ref", "type", "visibility", "owned_by", "size", "created", "updated")
     list_filter = ("type", "visibility", "scope", linked_filter("owner", "owner"))
     list_defer = ("data", "description")
@@ -72,6 +77,11 @@ class ArtifactAdmin(MachineRows):
 
 @admin.register(ArtifactVersion)
 class ArtifactVersionAdmin(MachineRows):
+    needs = {"view": "artifacts:read"}
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, under("artifact", Artifact.objects.all(), readable_artifacts(caller)))
+    )
+    open_to_all = True
     list_display = ("name", "content_type", "size", "of_execution", "created_by", "created")
     list_filter = (linked_filter("execution", "execution"), linked_filter("artifact", "artifact"))
     list_select_related = ("artifact",)
@@ -98,6 +108,11 @@ class ArtifactVersionAdmin(MachineRows):
 
 @admin.register(ExecutionHistory)
 class ExecutionHistoryAdmin(MachineRows):
+    needs = {"view": "executions:read"}
+    visible = staticmethod(
+        lambda caller, rows: narrowed(rows, under("entity_id", Execution.objects.all(), readable(caller)))
+    )
+    open_to_all = True  # filtered: one's own everybody sees
     list_display = ("time", "execution", "change", "actor", "reason", "epoch")
     list_filter = (linked_filter("entity_id", "execution"),)
     ordering = ("-time", "-id")
@@ -116,6 +131,7 @@ class ExecutionHistoryAdmin(MachineRows):
 
 @admin.register(Demand)
 class DemandAdmin(MachineRows):
+    needs = {"view": "executions:read"}
     list_display = ("short_key", "summary", "created")
     ordering = ("-id",)
     fields = ("key", "requirements", "created", "updated")

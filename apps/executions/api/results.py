@@ -22,9 +22,9 @@ from apps.executions.api.serializers import WhySerializer
 from apps.executions.artifacts import whole_result
 from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.services import explain
-from apps.identity.grants import EVERYTHING, condition, narrowed
+from apps.identity.grants import narrowed, under
 from apps.workers.models import Worker, WorkerHistory
-from apps.workers.visibility import WORKER_COLUMNS
+from apps.workers.visibility import readable_workers
 
 _MISSING = object()
 
@@ -104,7 +104,7 @@ class HistoryViewSet(AttuneViewSet[ExecutionHistory]):
                 self.caller.require("workers:read")
                 rows = _history_of(
                     WorkerHistory.objects.all(),
-                    condition(self.caller, "workers:read", WORKER_COLUMNS),
+                    readable_workers(self.caller),
                     Worker.objects.all(),
                 )
             case _:
@@ -112,6 +112,6 @@ class HistoryViewSet(AttuneViewSet[ExecutionHistory]):
         return self.listed(history_matching(rows, request.query_params))
 
 
-def _history_of(history: Any, visible: Q, entities: "QuerySet[Any]") -> Any:
-    """Return what became of the visible ones of these; whoever sees all reads of deleted ones, too."""
-    return history if visible is EVERYTHING else history.filter(entity_id__in=narrowed(entities, visible).values("pk"))
+def _history_of(history: Any, readable: Q, entities: "QuerySet[Any]") -> Any:
+    """Return what became of the readable ones of these; whoever reads all reads of deleted ones, too."""
+    return narrowed(history, under("entity_id", entities, readable))

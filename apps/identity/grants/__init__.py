@@ -17,6 +17,7 @@ from apps.identity.grants.conditions import (
     condition,
     narrowed,
     owned_by,
+    under,
 )
 from apps.identity.grants.deciding import (
     allows,
@@ -60,4 +61,5 @@ __all__ = [
     "problems",
     "require_delegation",
     "uncovered",
+    "under",
 ]

@@ -78,6 +78,13 @@ def narrowed(rows: _Rows, condition: Q) -> _Rows:
     return rows.none() if condition is NOTHING else rows.filter(condition)
 
 
+def under(column: str, parents: "QuerySet[Any]", readable: Q, *, by: str = "pk") -> Q:
+    """Return the condition of what belongs to those parents for which a condition holds."""
+    if readable is EVERYTHING or readable is NOTHING:
+        return readable
+    return Q(**{f"{column}__in": parents.filter(readable).order_by().values(by)})
+
+
 def _holding(grant: Grant, columns: Columns, caller: "Caller") -> Q:
     matching = (_matching(each, columns, caller) for each in grant.constraints)
     return all_of(*matching, _reaching(grant, columns, caller))

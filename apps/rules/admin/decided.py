@@ -9,6 +9,8 @@ from django.utils.safestring import SafeString
 
 from apps.core import markup
 from apps.executions.models import Execution
+from apps.executions.visibility import visible_to
+from apps.identity.callers import Caller
 from apps.rules.judging import Judgement
 from apps.rules.models import Enforcement, RuleDecision
 
@@ -79,13 +81,13 @@ def enforcements_of(decisions: Iterable[RuleDecision]) -> dict[int, Enforcement]
     return Enforcement.objects.only("id", "status", "resolved_at").in_bulk(ids) if ids else {}
 
 
-def executions_of(enforcements: Iterable[int]) -> dict[int, list[Execution]]:
-    """Return the executions that enforcements asked for, by enforcement, oldest first."""
+def executions_of(enforcements: Iterable[int], caller: Caller) -> dict[int, list[Execution]]:
+    """Return the executions that enforcements asked for and the caller may see, by enforcement, oldest first."""
     wanted = list(enforcements)
     found: dict[int, list[Execution]] = {}
     if wanted:
         columns = ("id", "action_ref", "status", "enforcement", "created", "duration_ms")
-        for execution in Execution.objects.filter(enforcement__in=wanted).only(*columns).order_by("pk"):
+        for execution in visible_to(caller).filter(enforcement__in=wanted).only(*columns).order_by("pk"):
             found.setdefault(execution.enforcement or 0, []).append(execution)
     return found
 

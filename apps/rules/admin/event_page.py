@@ -9,6 +9,8 @@ from django.utils.safestring import SafeString
 from apps.core import markup
 from apps.events.admin.links import event_link
 from apps.events.models import Event
+from apps.events.visibility import visible_events
+from apps.identity.callers import Caller
 from apps.rules.admin.decided import (
     Shown,
     enforcements_of,
@@ -16,6 +18,7 @@ from apps.rules.admin.decided import (
     shown_decision,
 )
 from apps.rules.models import Enforcement, Rule, RuleDecision
+from apps.rules.visibility import visible_decisions, visible_rules
 
 SHOWN_DECISIONS = 100
 SHOWN_OTHERS = 50
@@ -41,29 +44,31 @@ class NotAsked:
     why: str
 
 
-def event_page(event: Event) -> dict[str, Any]:
-    """Return what the template needs."""
-    decisions = list(RuleDecision.objects.filter(event=event.pk).order_by("rule_ref", "pk")[: SHOWN_DECISIONS + 1])
+def event_page(event: Event, caller: Caller) -> dict[str, Any]:
+    """Return what the template needs, as far as the caller may see it."""
+    decisions = list(
+        visible_decisions(caller).filter(event=event.pk).order_by("rule_ref", "pk")[: SHOWN_DECISIONS + 1]
+    )
     rules = [decision.rule_id for decision in decisions if decision.rule_id is not None]
     out_schema = event.trigger.out_schema if event.trigger is not None else None
     return {
-        "decided": _decided(decisions[:SHOWN_DECISIONS]),
+        "decided": _decided(decisions[:SHOWN_DECISIONS], caller),
         "all_decisions": markup.list_of("rules_ruledecision", event=event.pk),
         "more_decisions": len(decisions) > SHOWN_DECISIONS,
         "undecided": event.processed_at is None,
-        "not_asked": _not_asked(event, rules),
+        "not_asked": _not_asked(event, rules, caller),
         "trigger_gone": event.trigger is None,
         "trigger_off": event.trigger is not None and not event.trigger.enabled,
         "payload": markup.json_block(markup.without_secrets(out_schema, event.payload)),
         "config": markup.json_block(event.config),
         "facts": _facts(event),
-        "replays": [event_link(pk) for pk in _replays(event)],
+        "replays": [event_link(pk) for pk in _replays(event, caller)],
     }
 
 
-def _decided(decisions: list[RuleDecision]) -> list[Decided]:
+def _decided(decisions: list[RuleDecision], caller: Caller) -> list[Decided]:
     enforcements = enforcements_of(decisions)
-    executions = executions_of(enforcements)
+    executions = executions_of(enforcements, caller)
     return [
         Decided(
             rule_ref=decision.rule_ref,
@@ -76,9 +81,9 @@ def _decided(decisions: list[RuleDecision]) -> list[Decided]:
     ]
 
 
-def _not_asked(event: Event, decided: Collection[int]) -> list[NotAsked]:
+def _not_asked(event: Event, decided: Collection[int], caller: Caller) -> list[NotAsked]:
     """Return the rules of the event's trigger that have no decision on it."""
-    rows = Rule.objects.filter(trigger_ref=event.trigger_ref).exclude(pk__in=decided).order_by("ref")
+    rows = visible_rules(caller).filter(trigger_ref=event.trigger_ref).exclude(pk__in=decided).order_by("ref")
     rules = rows.only("id", "ref", "enabled", "created", "updated")[:SHOWN_OTHERS]
     return [
         NotAsked(link=markup.row_link("rules_rule", rule.pk, rule.ref), why=_why_not_asked(event, rule))
@@ -103,8 +108,10 @@ def _why_not_asked(event: Event, rule: Rule) -> str:
     return "its decision is no longer kept"
 
 
-def _replays(event: Event) -> list[int]:
-    return list(Event.objects.filter(replay_of=event.pk).order_by("-pk").values_list("pk", flat=True)[:SHOWN_REPLAYS])
+def _replays(event: Event, caller: Caller) -> list[int]:
+    return list(
+        visible_events(caller).filter(replay_of=event.pk).order_by("-pk").values_list("pk", flat=True)[:SHOWN_REPLAYS]
+    )
 
 
 def _facts(event: Event) -> list[tuple[str, Any]]:

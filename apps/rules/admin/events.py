@@ -20,6 +20,8 @@ from apps.core.admin import CreatedFilter, MachineRows, linked_filter
 from apps.core.row_verbs import RowsWithVerbs, RowVerb
 from apps.events.models import Event, Trigger
 from apps.events.replay import AS_IT_WAS, replay_event
+from apps.events.visibility import readable_events, trigger_facts_of
+from apps.identity.grants import Facts, narrowed
 from apps.identity.sessions import person_of
 from apps.rules.admin.decided import shown_judgement
 from apps.rules.admin.event_page import event_page
@@ -28,6 +30,7 @@ from apps.rules.admin.trying import obstacle
 from apps.rules.drafts import draft_of_rule
 from apps.rules.models import Rule, RuleDecision
 from apps.rules.tester import stored_event, try_rule
+from apps.rules.visibility import visible_rules
 
 MATCHED_TRIGGERS = 50  # a search for a word that more triggers contain is too wide to be of use
 TESTED_RULES = 50
@@ -79,6 +82,9 @@ def _replay(event: Event, request: HttpRequest) -> Event:
 
 @admin.register(Event)
 class EventAdmin(RowsWithVerbs, MachineRows):
+    needs = {"view": "events:read", "replay": "triggers:update"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_events(caller)))
+    open_to_all = True  # filtered: whoever may read a trigger reads its events
     verbs = {
         "replay": RowVerb(
             label="Replay",
@@ -152,6 +158,9 @@ class EventAdmin(RowsWithVerbs, MachineRows):
     def of_rule(self, event: Event) -> SafeString:
         return markup.row_link("rules_rule", event.rule, event.rule_ref)
 
+    def subject(self, row: Event) -> Facts:
+        return trigger_facts_of(row)
+
     # --- The page -----------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
@@ -162,14 +171,15 @@ class EventAdmin(RowsWithVerbs, MachineRows):
     def find(self, pk: int) -> Event | None:
         return Event.objects.select_related("trigger").filter(pk=pk).first()
 
-    def page_context(self, row: Event) -> dict[str, Any]:
-        return event_page(row)
+    def page_context(self, row: Event, caller: Any) -> dict[str, Any]:
+        return event_page(row, caller)
 
     def verb_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """Replay, with another payload or for one rule."""
-        event = self.find(pk)
+        event = self.found(request, pk)
         if event is None:
             return self.gone(request, pk)
+        self.guard(request, name, event)
         form = ReplayForm(request.POST if request.method == "POST" else None, event=event)
         if form.is_valid() and (new := self._replay(request, event, form.cleaned_data)) is not None:
             return HttpResponseRedirect(self.address("change", new.pk))
@@ -189,10 +199,14 @@ class EventAdmin(RowsWithVerbs, MachineRows):
 
     def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What each rule of the trigger would make of the event now; nothing is stored."""
-        event = self.find(pk)
+        event = self.found(request, pk)
         if event is None:
             return self.gone(request, pk)
-        rules = Rule.objects.filter(trigger_ref=event.trigger_ref).select_related("pack", "action", "trigger")
+        rules = (
+            visible_rules(self.caller(request))
+            .filter(trigger_ref=event.trigger_ref)
+            .select_related("pack", "action", "trigger")
+        )
         chosen = list(rules.order_by("ref")[: TESTED_RULES + 1])
         return self.page(
             request, "admin/rules/event/test.html", f"Test {event}",

@@ -14,8 +14,10 @@ from apps.core import markup
 from apps.core.admin import CreatedFilter, MachineRows, as_badge, as_time, linked_filter
 from apps.events.admin.links import event_link
 from apps.events.models import Trigger
+from apps.identity.grants import narrowed, under
 from apps.rules.admin.decided import execution_marks, executions_of, shown_decision
-from apps.rules.models import Enforcement, Outcome, RuleDecision, RuleWindow
+from apps.rules.models import Enforcement, Outcome, Rule, RuleDecision, RuleWindow
+from apps.rules.visibility import readable, readable_enforcements, with_their_rule
 
 LONGEST_REASON = 160
 SEARCHED_DECISIONS = 100_000  # by outcome, which has no index: some 30 ms
@@ -55,6 +57,8 @@ def _oldest_searched() -> datetime | None:
 
 @admin.register(RuleDecision)
 class RuleDecisionAdmin(MachineRows):
+    needs = {"view": "rules:read"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, with_their_rule(caller)))
     list_display = ("created", as_badge("outcome"), "of_rule", "of_event", "why", "short_key", "of_enforcement")
     list_display_links = ("created",)
     list_filter = (
@@ -100,9 +104,9 @@ class RuleDecisionAdmin(MachineRows):
         return render_to_string("admin/rules/judgement.html", {"shown": shown_decision(decision)})
 
     @admin.display(description="executions")
-    def executions(self, decision: RuleDecision) -> SafeString:
+    def executions(self, decision: Any) -> SafeString:
         pk = decision.enforcement_id
-        return execution_marks(executions_of([pk]).get(pk, []) if pk is not None else [])
+        return execution_marks(executions_of([pk], decision.seen_by).get(pk, []) if pk is not None else [])
 
     @admin.display(description="took")
     def took(self, decision: RuleDecision) -> str:
@@ -111,6 +115,8 @@ class RuleDecisionAdmin(MachineRows):
 
 @admin.register(Enforcement)
 class EnforcementAdmin(MachineRows):
+    needs = {"view": "enforcements:read"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_enforcements(caller)))
     list_display = ("name", as_badge("status"), "of_rule", "of_event", "executions", "created")
     list_filter = (
         "status", CreatedFilter, linked_filter("rule", "rule"), linked_filter("rule_ref", "rule"),
@@ -124,7 +130,7 @@ class EnforcementAdmin(MachineRows):
     )  # fmt: skip
 
     def prepare(self, rows: Sequence[Any]) -> None:
-        executions = executions_of([row.pk for row in rows])
+        executions = executions_of([row.pk for row in rows], rows[0].seen_by) if rows else {}
         for row in rows:
             row.executions = executions.get(row.pk, [])
 
@@ -143,7 +149,7 @@ class EnforcementAdmin(MachineRows):
     @admin.display(description="executions")
     def executions(self, row: Any) -> SafeString:
         found = getattr(row, "executions", None)
-        return execution_marks(executions_of([row.pk]).get(row.pk, []) if found is None else found)
+        return execution_marks(executions_of([row.pk], row.seen_by).get(row.pk, []) if found is None else found)
 
     @admin.display(description="because")
     def why(self, row: Enforcement) -> str | SafeString:
@@ -158,6 +164,8 @@ class EnforcementAdmin(MachineRows):
 
 @admin.register(RuleWindow)
 class RuleWindowAdmin(MachineRows):
+    needs = {"view": "rules:read"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, under("rule", Rule.objects.all(), readable(caller))))
     list_display = (
         "of_rule",
         "kind",

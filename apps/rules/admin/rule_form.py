@@ -15,11 +15,13 @@ from unfold.widgets import (
 from apps.actions.models import Action
 from apps.core.errors import AttuneError
 from apps.events.models import Trigger
-from apps.identity.models import Identity
+from apps.identity.callers import Caller
+from apps.identity.grants import require_delegation
 from apps.packs.models import Pack
 from apps.rules import services
 from apps.rules.admin.fields import ConditionsField, HoldingForm, ObjectField, as_text
 from apps.rules.admin.hiding import hide, restore
+from apps.rules.api.rules import BEYOND_OWN_ACCESS
 from apps.rules.models import Rule
 
 if TYPE_CHECKING:  # the theme has no types; its classes stand in for these
@@ -134,10 +136,10 @@ class RuleForm(HoldingForm):
 
     # --- Saving -------------------------------------------------------------------------------------------------
 
-    def save(self, owner: Identity) -> Rule | None:
-        """Make or change the rule; None when the service refuses it, which the form then says."""
+    def save(self, caller: Caller) -> Rule | None:
+        """Make or change the rule as this caller; None when the service refuses it, which the form then says."""
         try:
-            return self._save(owner)
+            return self._save(caller)
         except AttuneError as error:
             self._complain(error)
         except ValidationError as error:  # of the row's own fields
@@ -146,12 +148,20 @@ class RuleForm(HoldingForm):
                     self.add_error(name if name in self.fields else None, problem)
         return None
 
-    def _save(self, owner: Identity) -> Rule:
+    def _save(self, caller: Caller) -> Rule:
         given = {name: value for name, value in self.cleaned_data.items() if not self._is_holding(name)}
         values = {**given, **self.holding(), "description": given["description"] or None, **self._with_secrets(given)}
+        self._check_rights(caller, values)
         if self.rule is None:
-            return services.create_rule(**values, owner=owner)
+            return services.create_rule(**values, owner=caller.identity)
         return services.update_rule(self.rule.pk, values)
+
+    def _check_rights(self, caller: Caller, values: dict[str, Any]) -> None:
+        """Raise Forbidden for a rule the caller may not make, and for rights that it cannot pass on."""
+        if self.rule is None:
+            caller.require("rules:create", values)
+        if self.rule is None or values["permission_set_refs"] != self.rule.permission_set_refs:
+            require_delegation(caller, values["permission_set_refs"], BEYOND_OWN_ACCESS)
 
     def _is_holding(self, name: str) -> bool:
         kind, _, rest = name.partition("_")

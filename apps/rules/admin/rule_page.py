@@ -17,6 +17,7 @@ from apps.events.models import Timer, TimerState
 from apps.events.schedules.daylight import Due
 from apps.events.schedules.errors import InvalidSchedule
 from apps.events.schedules.plan import read
+from apps.identity.callers import Caller
 from apps.rules.admin.decided import enforcements_of, execution_marks, executions_of
 from apps.rules.admin.fields import ConditionsField
 from apps.rules.admin.hiding import hide
@@ -43,8 +44,8 @@ class Warned:
     excerpt: str
 
 
-def rule_page(rule: Rule) -> dict[str, Any]:
-    """Return what the template needs."""
+def rule_page(rule: Rule, caller: Caller) -> dict[str, Any]:
+    """Return what the template needs, as far as the caller may see it."""
     timer = Timer.objects.filter(rule=rule.pk).first()
     trigger_schema = rule.trigger.param_schema if rule.trigger is not None else None
     action_schema = rule.action.param_schema if rule.action is not None else None
@@ -59,7 +60,7 @@ def rule_page(rule: Rule) -> dict[str, Any]:
         "action_params": markup.json_block(hide(action_schema, rule.action_params)),
         "holding": [(title, _settings(getattr(rule, kind))) for kind, title in HOLDING.items() if getattr(rule, kind)],
         "timer": _timer(timer),
-        "decisions": _decisions(rule),
+        "decisions": _decisions(rule, caller),
         "shares": _shares(rule),
         "all_decisions": markup.list_of("rules_ruledecision", rule=rule.pk),
         "all_enforcements": markup.list_of("rules_enforcement", rule=rule.pk),
@@ -154,10 +155,10 @@ def _note(due: Due, timer: Timer) -> str:
     return ", ".join(part for part in (local, (due.note or "").replace("_", " ")) if part)
 
 
-def _decisions(rule: Rule) -> list[dict[str, Any]]:
+def _decisions(rule: Rule, caller: Caller) -> list[dict[str, Any]]:
     rows = RuleDecision.objects.filter(rule=rule).newest_first().defer("criteria", "params_warnings", "error")
     decisions = list(rows[:SHOWN_DECISIONS])
-    executions = executions_of(enforcements_of(decisions))
+    executions = executions_of(enforcements_of(decisions), caller)
     return [
         {
             "badge": markup.link(markup.page_of("rules_ruledecision", row.pk), markup.badge(row.outcome)),

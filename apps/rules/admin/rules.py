@@ -4,24 +4,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from apps.actions.models import Action
+from apps.actions.visibility import visible_to as visible_actions
 from apps.core import markup
 from apps.core.admin import as_time, linked_filter
 from apps.core.parameter_text import declared_parameters
 from apps.core.row_verbs import RowsWithVerbs, RowVerb
-from apps.events.models import Trigger
-from apps.identity.sessions import person_of
+from apps.events.visibility import visible_triggers
+from apps.identity.callers import Caller
+from apps.identity.grants import narrowed
 from apps.rules import services
 from apps.rules.admin.rule_form import RuleForm
 from apps.rules.admin.rule_page import condition_warnings, rule_page
 from apps.rules.admin.trying import BacktestForm, TestForm, newest_event
 from apps.rules.models import Rule, RuleDecision
+from apps.rules.visibility import readable
 
 
 def _delete(rule: Rule, _request: HttpRequest) -> bool:
@@ -54,6 +57,11 @@ VERBS = {
 
 @admin.register(Rule)
 class RuleAdmin(RowsWithVerbs):
+    needs = {
+        "view": "rules:read", "add": "rules:create", "edit": "rules:update", "enable": "rules:update", "disable": "rules:update",
+        "remove": "rules:delete", "test": "rules:read",
+    }  # fmt: skip
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable(caller)))
     verbs = VERBS
     page_template = "admin/rules/rule/page.html"
     list_display = ("ref", "state", "of_trigger", "of_action", "holds_back", "last_decision", as_time("updated"))
@@ -111,8 +119,9 @@ class RuleAdmin(RowsWithVerbs):
     def find(self, pk: int) -> Rule | None:
         return Rule.objects.select_related("pack", "trigger", "action", "owner_identity").filter(pk=pk).first()
 
-    def page_context(self, row: Rule) -> dict[str, Any]:
-        return rule_page(row)
+    def page_context(self, row: Rule, caller: Any) -> dict[str, Any]:
+        may_edit = caller.allows(self.needs["edit"], row)
+        return {**rule_page(row, caller), "may_edit": may_edit, "may_backtest": caller.covers("events:read")}
 
     def after_verb(self, name: str, pk: int) -> str:
         return self.address("changelist") if name == "remove" else super().after_verb(name, pk)
@@ -132,19 +141,21 @@ class RuleAdmin(RowsWithVerbs):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        self.guard(request, "add")
         known = {name: request.GET[name] for name in ("trigger_ref", "action_ref") if name in request.GET}
         form = RuleForm(request.POST if request.method == "POST" else None, rule=None, initial=known)
         return self._form_page(request, form, "Add a rule", back=self.address("changelist"))
 
     def edit_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        rule = self.find(pk)
+        rule = self.found(request, pk)
         if rule is None:
             return self.gone(request, pk)
+        self.guard(request, "edit", rule)
         form = RuleForm(request.POST if request.method == "POST" else None, rule=rule)
         return self._form_page(request, form, f"Edit {rule.ref}", back=self.address("change", pk))
 
     def _form_page(self, request: HttpRequest, form: RuleForm, title: str, *, back: str) -> HttpResponse:
-        if form.is_valid() and (saved := form.save(person_of(request))) is not None:
+        if form.is_valid() and (saved := form.save(self.caller(request))) is not None:
             self.message_user(request, f"Rule {saved.ref} was saved.", messages.SUCCESS)
             for warning in condition_warnings(saved.conditions):
                 self.message_user(request, f"{warning.place}: {warning.message}", messages.WARNING)
@@ -152,23 +163,27 @@ class RuleAdmin(RowsWithVerbs):
         return self.page(
             request, "admin/rules/rule/form.html", title,
             original=form.rule, form=form, rule=form.rule, back=back, declared=self.address("declared", "trigger").removesuffix("trigger/"),
-            trigger_fields=_declared("trigger", str(form["trigger_ref"].value() or "")),
-            action_fields=_declared("action", str(form["action_ref"].value() or "")),
+            trigger_fields=_declared("trigger", str(form["trigger_ref"].value() or ""), self.caller(request)),
+            action_fields=_declared("action", str(form["action_ref"].value() or ""), self.caller(request)),
         )  # fmt: skip
 
     def declared_view(self, request: HttpRequest, kind: str) -> HttpResponse:
         """What the schema of the trigger or action declares that was just typed in."""
         ref = request.GET.get("trigger_ref" if kind == "trigger" else "action_ref", "")
-        return self.page(request, "admin/rules/rule/declared.html", "", declared_fields=_declared(kind, ref))
+        return self.page(
+            request, "admin/rules/rule/declared.html", "", declared_fields=_declared(kind, ref, self.caller(request))
+        )
 
     # --- Trying -------------------------------------------------------------------------------------------------
 
     def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        rule = self.find(pk)
+        rule = self.found(request, pk)
         if rule is None:
             return self.gone(request, pk)
-        event = request.GET.get("event") or newest_event(rule)
+        caller = self.caller(request)
+        event = request.GET.get("event") or (newest_event(rule) if caller.covers("events:read") else None)
         form = TestForm(request.POST if request.method == "POST" else None, rule=rule, initial={"event": event})
+        form.asked_by = caller
         tried = form.attempt() if form.is_valid() else None
         return self.page(
             request, "admin/rules/rule/test.html", f"Test {rule.ref}",
@@ -177,9 +192,11 @@ class RuleAdmin(RowsWithVerbs):
         )  # fmt: skip
 
     def backtest_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        rule = self.find(pk)
+        rule = self.found(request, pk)
         if rule is None:
             return self.gone(request, pk)
+        if not self.caller(request).covers("events:read"):
+            raise PermissionDenied("Insufficient permissions: events:read")
         form = BacktestForm(request.POST if request.method == "POST" else None, rule=rule)
         past = form.report() if form.is_valid() else None
         return self.page(
@@ -189,12 +206,8 @@ class RuleAdmin(RowsWithVerbs):
         )  # fmt: skip
 
 
-def _declared(kind: str, ref: str) -> dict[str, Any]:
-    """Return what the form says beside the parameters of a trigger or action."""
-    model: Any = Trigger if kind == "trigger" else Action
-    row = (
-        model.objects.only("ref", "label", "param_schema").filter(ref=ref).first()
-        if ref and "\x00" not in ref
-        else None
-    )
+def _declared(kind: str, ref: str, caller: Caller) -> dict[str, Any]:
+    """Return what the form says beside the parameters of a trigger or action, as far as the caller may see it."""
+    seen: Any = visible_triggers(caller) if kind == "trigger" else visible_actions(caller)
+    row = seen.only("ref", "label", "param_schema").filter(ref=ref).first() if ref and "\x00" not in ref else None
     return {"ref": ref, "row": row, "fields": declared_parameters(row.param_schema) if row is not None else []}

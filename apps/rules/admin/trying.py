@@ -15,6 +15,8 @@ from unfold.widgets import (
 from apps.core import clock, markup
 from apps.core.errors import AttuneError
 from apps.events.models import Event
+from apps.identity.callers import Caller
+from apps.identity.grants import Facts
 from apps.rules.admin.decided import Shown, shown_judgement
 from apps.rules.admin.fields import ConditionsField, HoldingForm, JsonField, ObjectField, as_text
 from apps.rules.admin.hiding import hide, restore
@@ -60,6 +62,8 @@ class DraftFields(forms.Form):
 class TestForm(DraftFields):
     """One event to try the rule on."""
 
+    asked_by: Caller  # set by the page
+
     event = forms.IntegerField(
         label="A stored event", required=False, min_value=1, max_value=2**63 - 1, widget=UnfoldAdminTextInputWidget,
         help_text="Its id.",
@@ -76,6 +80,7 @@ class TestForm(DraftFields):
             if given["payload"] is not JsonField.NOTHING:
                 return _tried(self.rule, draft, imagined_event(draft, given["payload"], None), "this payload", None)
             if given["event"] is not None:
+                self.asked_by.require("events:read", Facts(id=given["event"]))
                 event = stored_event(draft, given["event"])
                 return _tried(self.rule, draft, event, f"event #{event.id}", event.id)
         except AttuneError as error:

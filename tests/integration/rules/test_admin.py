@@ -18,12 +18,14 @@ from apps.rules.admin.fields import ConditionsField
 from apps.rules.admin.hiding import STARS, hide, restore
 from apps.rules.models import Enforcement, Rule, RuleDecision
 from tests.factories import (
+    grant,
     make_action,
     make_admin,
     make_event,
     make_identity,
     make_pack,
     make_rule,
+    make_set,
     make_trigger,
 )
 
@@ -413,11 +415,13 @@ def given(trigger, action, **fields):
 
 
 def test_the_form_makes_a_rule(console, olga, trigger, action):
+    make_set(grant("actions:read"), ref="lab.reader")
+    make_set(grant("actions:update"), ref="lab.writer")
     answer = console.post(
         ADD,
         given(
             trigger, action, description="What for", conditions="event.payload.free < 100", trigger_params='{"host": "db1"}',
-            priority="7", permission_set_refs="core.standard, lab.reader", alert_on_failure="on",
+            priority="7", permission_set_refs="lab.writer, lab.reader", alert_on_failure="on",
             throttle_max="2", throttle_window_seconds="60", throttle_on_limit="delay",
         ),
         follow=True,
@@ -428,13 +432,16 @@ def test_the_form_makes_a_rule(console, olga, trigger, action):
     assert messages_of(answer) == ["Rule lab.rule was saved."]
     assert (rule.conditions, rule.trigger_params) == ({"expression": "event.payload.free < 100"}, {"host": "db1"})
     assert (rule.owner_identity, rule.priority, rule.alert_on_failure, rule.is_adhoc) == (olga, 7, True, True)
-    assert rule.permission_set_refs == ["core.standard", "lab.reader"]
+    assert rule.permission_set_refs == ["lab.writer", "lab.reader"]
     assert rule.throttle == {"max": 2, "window_seconds": 60, "on_limit": "delay"}
     assert (rule.dedupe, rule.aggregate) == (None, None)
 
 
 @pytest.mark.parametrize("text, sets", [("", None), ("none", []), (" a.b ,c.d,", ["a.b", "c.d"])])
 def test_rights_are_the_actions_none_or_sets(console, trigger, action, text, sets):
+    for ref in sets or ():
+        make_set(grant("actions:read"), ref=ref)
+
     console.post(ADD, given(trigger, action, permission_set_refs=text))
 
     assert Rule.objects.get().permission_set_refs == sets
