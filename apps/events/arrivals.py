@@ -4,11 +4,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from apps.core.errors import Forbidden, NotFound
+from apps.core.errors import NotFound
 from apps.events.models import Event, Sensor, Trigger
 from apps.events.rule_port import RuleUse, rule_port
 from apps.events.services import EventRequest, store_event
 from apps.identity.callers import Caller
+from apps.identity.denials import refused
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def accept_event(caller: Caller, body: Mapping[str, Any], *, idempotency_key: st
     if trigger is None:
         raise NotFound(f"Trigger '{body['trigger_ref'][:255]}' not found")
     if caller.trigger_types and trigger.ref not in caller.trigger_types:
-        raise Forbidden(f"The token does not serve trigger '{trigger.ref}'")
+        raise refused(f"The token does not serve trigger '{trigger.ref}'", trigger)
     is_sensor = caller.token_type == "sensor"
     return store_event(
         EventRequest(

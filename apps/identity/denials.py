@@ -6,7 +6,6 @@ from django.db.models import Model
 
 from apps.core.errors import Forbidden
 from apps.identity import audit
-from apps.identity.grants.facts import Facts
 
 
 def lacking(grant: str, row: object = None) -> Forbidden:
@@ -30,9 +29,7 @@ def refused(message: str, row: object = None, **details: Any) -> Forbidden:
 
 
 def _named(row: object) -> tuple[str | None, int | None, str | None]:
-    """Return type, id and ref of an object."""
-    if isinstance(row, Facts):
-        return None, row.id, row.ref
-    kind = row._meta.db_table if isinstance(row, Model) else type(row).__name__.lower()
-    own_id, ref = getattr(row, "pk", None), getattr(row, "ref", None)
+    """Return type, id and ref of a row, or of the facts of one."""
+    kind = row._meta.db_table if isinstance(row, Model) else None
+    own_id, ref = getattr(row, "id", None), getattr(row, "ref", None)
     return kind, own_id if isinstance(own_id, int) else None, ref if isinstance(ref, str) else None

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
-from apps.core.errors import Forbidden
 from apps.identity.callers import Caller
+from apps.identity.denials import lacking
 from apps.identity.errors import KeptByTheProduct, NotOneself
 from apps.identity.grants import Grants, grants_of_identity, uncovered
 from apps.identity.grants.matching import of_the_caller
@@ -68,4 +68,4 @@ def check_attributes(identity: Identity, attributes: Mapping[str, Any], *, by: C
 
 def _require_covering(grants: Grants, by: Caller) -> None:
     if grants.all and not by.covers(MANAGE) and uncovered(by, grants):
-        raise Forbidden(f"Insufficient permissions: {MANAGE}")
+        raise lacking(MANAGE)

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from apps.core.errors import Forbidden
 from apps.identity import tokens
 from apps.identity.callers import Caller
+from apps.identity.denials import refused
 from apps.identity.grants.facts import NOTHING_KNOWN
 from apps.identity.models import SENSOR_PREFIX, Identity
 from apps.identity.triggers import named_triggers
@@ -66,9 +66,9 @@ def issue_for(
 
 def _require_own(caller: Caller, sensor_ref: str, trigger_types: tuple[str, ...]) -> None:
     if sensor_ref != caller.login:
-        raise Forbidden("A sensor can renew only its own token")
+        raise refused("A sensor can renew only its own token")
     if caller.trigger_types and (more := sorted(set(trigger_types) - set(caller.trigger_types))):
-        raise Forbidden(f"The token does not serve these triggers: {', '.join(more)}")
+        raise refused(f"The token does not serve these triggers: {', '.join(more)}")
 
 
 def sensor_identity(sensor_ref: str) -> Identity:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from apps.core.errors import Forbidden
+from apps.identity.denials import refused
 from apps.identity.grants import held
 from apps.identity.grants.catalogue import ACTIONS
 from apps.identity.grants.compiled import Grants, grants_in
@@ -92,7 +92,7 @@ def require_delegation(caller: "Caller", set_refs: Iterable[str] | None, message
     """Raise Forbidden, with this message when the sets hold more than the caller's grants cover (auth.md 6.3)."""
     refs = tuple(set_refs or ())
     if refs and beyond(caller, refs):
-        raise Forbidden(message)
+        raise refused(message, resource="permissions", action="delegate", permission_sets=list(refs))
 
 
 def existing_sets(set_refs: Iterable[str]) -> frozenset[str]:

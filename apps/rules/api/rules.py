@@ -12,8 +12,9 @@ from apps.actions.visibility import visible_to as visible_actions
 from apps.core.api import envelopes
 from apps.core.api.grants import filtered
 from apps.core.api.views import AttuneViewSet, DestroyMixin, ListMixin, RetrieveMixin
-from apps.core.errors import Forbidden, NotFound
+from apps.core.errors import NotFound
 from apps.events.visibility import WITH_SENSORS, visible_triggers
+from apps.identity.denials import refused
 from apps.identity.grants import require_delegation
 from apps.packs.visibility import visible_to as visible_packs
 from apps.rules import services
@@ -146,7 +147,7 @@ class RulesOfViewSet(AttuneViewSet[Rule]):
 
     def _rows_for_sensors(self, trigger_ref: str) -> "QuerySet[Rule]":
         if self.caller.trigger_types and trigger_ref not in self.caller.trigger_types:
-            raise Forbidden("A sensor can read only the rules of its triggers")
+            raise refused("A sensor can read only the rules of its triggers")
         return self.get_queryset()
 
     def _rules_of(self, noun: str, ref: str, parents: "QuerySet[Any]", rows: "QuerySet[Rule]") -> Response:
