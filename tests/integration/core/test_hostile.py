@@ -239,7 +239,7 @@ QUERIES = [
 ]  # fmt: skip
 REQUIRED = {
     "action_ref": "pp.a", "ref": "pp.hostile", "label": "l", "version": "1.0.0", "pack_ref": "pp", "entrypoint": "x",
-    "name": "n", "scope": "system", "owner": "", "type": "other", "path": "/nope", "login": "nobody", "token": "t",
+    "name": "n", "scope": "system", "owner": "", "type": "file_text", "path": "/nope", "login": "nobody", "token": "t",
     "password": "password", "refresh_token": "t", "current_password": "x", "new_password": "password", "content": 1,
     "entry": 1, "data": 1, "runtime_ref": "core.shell", "trigger_ref": "pp.t", "sensor_ref": "pp.s",
     "trigger_types": ["pp.t"], "webhook_config": {}, "payload": 1, "trigger_params": {}, "role": "r", "grants": [],
