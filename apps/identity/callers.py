@@ -90,4 +90,4 @@ class Caller:
     def require_type(self, *token_types: str) -> None:
         """Raise Forbidden unless the token is of one of these types."""
         if self.token_type not in token_types:
-            raise refused(f"A {self.token_type} token is not admitted here")
+            raise refused(f"Not admitted here: a token of type {self.token_type}")

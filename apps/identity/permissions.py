@@ -24,7 +24,7 @@ class ClassifiedPermission(BasePermission):
         if not isinstance(caller, Caller):
             raise GateError
         if caller.token_type not in view.token_types.get(view.operation, USUAL):
-            raise refused(f"A {caller.token_type} token is not admitted here")
+            raise refused(f"Not admitted here: a token of type {caller.token_type}")
         if classification is None or classification.mode is not Mode.REQUIRED:
             return True
         if not caller.allows(classification.grant):

@@ -132,6 +132,10 @@ def _group(rule_id: int, kind: str, settings: Mapping[str, Any], render_key: Cal
     return Group(rule_id=rule_id, kind=kind, key=render_key(template) if isinstance(template, str) else "")
 
 
+def _shown_key(settings: Mapping[str, Any], group: Group) -> str | None:
+    return group.key if settings.get("key") is not None else None
+
+
 def _span(settings: Mapping[str, Any]) -> timedelta:
     return timedelta(seconds=settings["window_seconds"])
 
@@ -142,14 +146,14 @@ def _dedupe(settings: Mapping[str, Any], group: Group, entry: Entry, store: Wind
     accepted = store.newest(group, after=entry.at - span)
     if accepted is None:
         _replace(store, group, entry, span)
-        return Passage(key=group.key)
+        return Passage(key=_shown_key(settings, group))
     until = accepted + span
     if settings.get("extend"):
         until = entry.at + span
         _replace(store, group, entry, span)
     return Passage(
         outcome="deduplicated",
-        key=group.key,
+        key=_shown_key(settings, group),
         reason=f"An event with the same key came at {_text(accepted)}; further ones are dropped until {_text(until)}",
     )
 
@@ -168,7 +172,9 @@ def _aggregate(settings: Mapping[str, Any], group: Group, entry: Entry, store: W
         _add(store, group, entry, span)
         seconds = settings["window_seconds"]
         return Passage(
-            outcome="aggregating", key=group.key, reason=f"{counted} of {wanted} events within {seconds} s so far"
+            outcome="aggregating",
+            key=_shown_key(settings, group),
+            reason=f"{counted} of {wanted} events within {seconds} s so far",
         )
     entries = [*store.entries(group, after=since), entry]
     store.clear(group)
@@ -177,9 +183,9 @@ def _aggregate(settings: Mapping[str, Any], group: Group, entry: Entry, store: W
         first_created=entries[0].at,
         last_created=entry.at,
         event_ids=tuple(each.event_id for each in entries[-SHOWN_EVENTS:]),
-        key=group.key if settings.get("key") is not None else None,
+        key=_shown_key(settings, group),
     )
-    return Passage(key=group.key, aggregated=aggregated)
+    return Passage(key=_shown_key(settings, group), aggregated=aggregated)
 
 
 def _throttle(settings: Mapping[str, Any], group: Group, entry: Entry, store: WindowStore) -> Passage:
@@ -188,19 +194,19 @@ def _throttle(settings: Mapping[str, Any], group: Group, entry: Entry, store: Wi
     fullest = store.newest(group, after=entry.at - span, nth=most)
     if fullest is None:
         _add(store, group, entry, span)
-        return Passage(key=group.key)
+        return Passage(key=_shown_key(settings, group))
     free_at = fullest + span
     limit = f"{most} in {settings['window_seconds']} s"
     if settings.get("on_limit", "drop") != "delay":
         reason = f"The limit of {limit} is reached; the next one passes from {_text(free_at)} on"
-        return Passage(outcome="throttled", key=group.key, reason=reason)
+        return Passage(outcome="throttled", key=_shown_key(settings, group), reason=reason)
     waiting = store.count(group, after=entry.at)
     if waiting >= settings.get("max_delayed", DEFAULT_MAX_DELAYED):
         reason = f"The limit of {limit} is reached and {waiting} executions are delayed already"
-        return Passage(outcome="throttled", key=group.key, reason=reason)
+        return Passage(outcome="throttled", key=_shown_key(settings, group), reason=reason)
     _add(store, group, Entry(at=free_at, event_id=entry.event_id), span)
     reason = f"The limit of {limit} is reached; this one is delayed until {_text(free_at)}"
-    return Passage(outcome="delayed", key=group.key, reason=reason, not_before=free_at)
+    return Passage(outcome="delayed", key=_shown_key(settings, group), reason=reason, not_before=free_at)
 
 
 def _add(store: WindowStore, group: Group, entry: Entry, span: timedelta) -> None:

@@ -166,9 +166,9 @@ def test_token_types_beyond_the_named_ones_are_refused_in_words(client):
         subject=1, login="worker:3", token_type="worker", lifetime_seconds=60, metadata={"worker_id": 3}
     )
 
-    assert error_of(bearing(sensor).get(PACKS)) == (403, "FORBIDDEN", "A sensor token is not admitted here")
-    assert error_of(bearing(worker).get(PACKS)) == (403, "FORBIDDEN", "A worker token is not admitted here")
-    assert error_of(client.get("/api/v1/artifacts/1"))[2] == "A access token is not admitted here"
+    assert error_of(bearing(sensor).get(PACKS)) == (403, "FORBIDDEN", "Not admitted here: a token of type sensor")
+    assert error_of(bearing(worker).get(PACKS)) == (403, "FORBIDDEN", "Not admitted here: a token of type worker")
+    assert error_of(client.get("/api/v1/artifacts/1"))[2] == "Not admitted here: a token of type access"
     assert bearing(worker).get("/api/v1/artifacts/1").status_code == 404
 
 

@@ -159,7 +159,7 @@ def test_token_of_another_kind_is_a_denial() -> None:
     with pytest.raises(AttuneError):
         Caller(holder=None, token_type="worker", login="w").require_type("access")
 
-    assert events()[0].details["reason"] == "A worker token is not admitted here"
+    assert events()[0].details["reason"] == "Not admitted here: a token of type worker"
 
 
 # --- Identities and rights --------------------------------------------------------------------------------------

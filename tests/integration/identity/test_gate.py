@@ -271,7 +271,7 @@ def test_sensor_and_worker_tokens_are_not_admitted(token_type):
         subject=make_identity().pk, login="x", token_type=token_type, lifetime_seconds=60, metadata={"worker_id": 1}
     )
     answer = bearing(token).get(ME)
-    assert (answer.status_code, answer.json()["error"]) == (403, f"A {token_type} token is not admitted here")
+    assert (answer.status_code, answer.json()["error"]) == (403, f"Not admitted here: a token of type {token_type}")
 
 
 def test_administrators_do_not_decrypt_what_executions_keep_secret():

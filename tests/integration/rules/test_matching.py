@@ -231,7 +231,7 @@ def test_windows_hold_back_and_say_so() -> None:
 
     decisions = [RuleDecision.objects.get(event=event.pk) for event in events]
     assert [decision.outcome for decision in decisions] == ["matched", "deduplicated", "throttled"]
-    assert [decision.key for decision in decisions] == ["", "1", ""]
+    assert [decision.key for decision in decisions] == [None, "1", None]
     assert all(decision.reason for decision in decisions[1:])
     assert Execution.objects.count() == 1
 
