@@ -9,12 +9,11 @@ from django.utils.safestring import SafeString
 from apps.core import markup
 from apps.core.admin import CreatedFilter, MachineRows, as_badge, as_json, as_time, linked_filter
 from apps.identity import audit
-from apps.identity.admin.granted import Unnamed
 from apps.identity.models import AuditEvent
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(Unnamed, MachineRows):
+class AuditEventAdmin(MachineRows):
     """The audit trail; whoever looks at it is in it."""
 
     needs = {"view": "audit_log:read"}

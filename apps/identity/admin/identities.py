@@ -11,14 +11,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 
 from apps.core import markup
-from apps.core.admin import as_json, as_time, linked_filter
+from apps.core.admin import ConsoleAdmin, as_json, as_time, linked_filter
 from apps.core.errors import AttuneError
 from apps.identity import protection, rights, services
 from apps.identity.admin.forms import IdentityForm
-from apps.identity.admin.granted import ByGrants
+from apps.identity.grants import narrowed
 from apps.identity.models import Identity, IdentityRoleAssignment, PermissionAssignment
-from apps.identity.sessions import caller_at
-from apps.identity.visibility import visible_identities
+from apps.identity.visibility import readable_identities
 
 admin.site.unregister(Group)  # Django's own groups mean nothing here
 
@@ -28,8 +27,9 @@ _MORE = (*_PASSWORD, "attributes_text", *_RIGHTS)
 
 
 @admin.register(Identity)
-class IdentityAdmin(ByGrants):
+class IdentityAdmin(ConsoleAdmin):
     needs = {"view": "identities:read", "add": "identities:create", "change": "identities:update"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_identities(caller)))
     form = IdentityForm
     list_display = ("login", "display_name", "state", "sets", "roles", "auth_provider",
                     as_time("last_login_at", "last sign-in"), as_time("created"))  # fmt: skip
@@ -45,7 +45,7 @@ class IdentityAdmin(ByGrants):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Identity]:
         held = PermissionAssignment.objects.select_related("permset").order_by("permset__ref")
         roles = IdentityRoleAssignment.objects.order_by("role")
-        rows = visible_identities(caller_at(request))
+        rows: QuerySet[Identity] = super().get_queryset(request)
         return rows.prefetch_related(Prefetch("assignments", queryset=held), Prefetch("roles", queryset=roles))
 
     def has_change_permission(self, request: HttpRequest, obj: Identity | None = None) -> bool:
@@ -67,14 +67,14 @@ class IdentityAdmin(ByGrants):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **kwargs)
-        form.asked_by, form.left_out = caller_at(request), self._left_out(request, obj)
+        form.asked_by, form.left_out = self.caller(request), self._left_out(request, obj)
         return form
 
     def _left_out(self, request: HttpRequest, obj: Identity | None) -> frozenset[str]:
         """Return the fields that are not for this identity, or not for whoever asks."""
         if obj is not None and obj.is_sensor:
             return frozenset({*_PASSWORD, *_RIGHTS})
-        return frozenset() if caller_at(request).covers(protection.MANAGE) else frozenset(_RIGHTS)
+        return frozenset() if self.caller(request).covers(protection.MANAGE) else frozenset(_RIGHTS)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -84,7 +84,7 @@ class IdentityAdmin(ByGrants):
             return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Identity, form: IdentityForm, change: bool) -> None:
-        given, caller = form.cleaned_data, caller_at(request)
+        given, caller = form.cleaned_data, self.caller(request)
         password = given.get("password") or None
         with transaction.atomic():
             if not change:
@@ -150,9 +150,9 @@ class IdentityAdmin(ByGrants):
         return None
 
     def _freeze(self, request: HttpRequest, identity: Identity) -> None:
-        caller_at(request).require(self.needs["change"], identity)
-        rights.freeze(identity, by=caller_at(request))
+        self.require(request, "change", identity)
+        rights.freeze(identity, by=self.caller(request))
 
     def _unfreeze(self, request: HttpRequest, identity: Identity) -> None:
-        caller_at(request).require(self.needs["change"], identity)
+        self.require(request, "change", identity)
         rights.unfreeze(identity)

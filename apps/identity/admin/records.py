@@ -3,12 +3,11 @@
 from django.contrib import admin
 
 from apps.core.admin import MachineRows, as_time
-from apps.identity.admin.granted import Unnamed
 from apps.identity.models import IdempotencyRecord, SignInFailures
 
 
 @admin.register(IdempotencyRecord)
-class IdempotencyRecordAdmin(Unnamed, MachineRows):
+class IdempotencyRecordAdmin(MachineRows):
     needs = {"view": "audit_log:read"}
     list_display = ("key", "scope", "response_status", "resource_type", "resource_id", as_time("created"),
                     as_time("expires_at", "expires"))  # fmt: skip
@@ -20,7 +19,7 @@ class IdempotencyRecordAdmin(Unnamed, MachineRows):
 
 
 @admin.register(SignInFailures)
-class SignInFailuresAdmin(Unnamed, MachineRows):
+class SignInFailuresAdmin(MachineRows):
     needs = {"view": "identities:read"}
     list_display = ("short_key", "failures", as_time("since"))
     ordering = ("-since",)

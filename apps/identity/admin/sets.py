@@ -9,25 +9,24 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.safestring import SafeString
 
 from apps.core import markup
-from apps.core.admin import MachineRows, as_flag, as_json, as_time, linked_filter
+from apps.core.admin import ConsoleAdmin, MachineRows, as_flag, as_json, as_time, linked_filter
 from apps.core.errors import AttuneError
 from apps.identity import protection, rights
 from apps.identity.admin.forms import PermissionSetForm
-from apps.identity.admin.granted import ByGrants
-from apps.identity.grants import Facts
+from apps.identity.grants import narrowed
 from apps.identity.models import (
     IdentityRoleAssignment,
     PermissionAssignment,
     PermissionSet,
     PermissionSetRoleAssignment,
 )
-from apps.identity.sessions import caller_at
-from apps.identity.visibility import visible_assignments, visible_sets
+from apps.identity.visibility import readable_assignments, readable_sets
 
 
 @admin.register(PermissionSet)
-class PermissionSetAdmin(ByGrants):
+class PermissionSetAdmin(ConsoleAdmin):
     needs = {"view": "permissions:read", "change": protection.MANAGE}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_sets(caller)))
     form = PermissionSetForm
     list_display = ("ref", "label", "pack_ref", "grant_count", "given_by", as_time("updated"))
     ordering = ("ref",)
@@ -37,7 +36,8 @@ class PermissionSetAdmin(ByGrants):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PermissionSet]:
         roles = PermissionSetRoleAssignment.objects.order_by("role")
-        return visible_sets(caller_at(request)).prefetch_related(Prefetch("roles", queryset=roles))
+        rows: QuerySet[PermissionSet] = super().get_queryset(request)
+        return rows.prefetch_related(Prefetch("roles", queryset=roles))
 
     def get_fieldsets(self, request: HttpRequest, obj: PermissionSet | None = None) -> Any:
         may_change = obj is not None and self.has_change_permission(request, obj)
@@ -91,25 +91,16 @@ class PermissionSetAdmin(ByGrants):
 class _Held(MachineRows):
     """Who holds what: read here, changed on the pages of identities and permission sets."""
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_enter(request) and caller_at(request).allows("permissions:read", self.subject(obj))
-
-    def subject(self, row: Any) -> object:
-        """Return what the grants are asked about: the set; a role is an object without properties."""
-        return None if row is None else getattr(row, "permset", Facts())
+    needs = {"view": "permissions:read"}
 
 
 @admin.register(PermissionAssignment)
 class PermissionAssignmentAdmin(_Held):
     list_display = ("who", "which", as_time("created", "since"))
     list_filter = (linked_filter("identity", "identity"), linked_filter("permset", "permission set"))
+    list_select_related = ("identity", "permset")
     ordering = ("id",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[PermissionAssignment]:
-        return visible_assignments(caller_at(request)).select_related("identity").order_by("id")
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_assignments(caller)))
 
     @admin.display(description="identity")
     def who(self, held: PermissionAssignment) -> str:
@@ -129,9 +120,6 @@ class IdentityRoleAssignmentAdmin(_Held):
     search_fields = ("role__startswith", "identity__login__exact")
     search_help_text = "Role (its beginning) or login (whole)"
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_enter(request) and caller_at(request).covers("permissions:read")
-
     @admin.display(description="identity")
     def who(self, held: IdentityRoleAssignment) -> SafeString:
         return markup.row_link("identity_identity", held.identity_id, held.identity.login)
@@ -141,13 +129,11 @@ class IdentityRoleAssignmentAdmin(_Held):
 class PermissionSetRoleAssignmentAdmin(_Held):
     list_display = ("role", "which", as_time("created", "since"))
     list_filter = (linked_filter("role", "role"), linked_filter("permset", "permission set"))
+    list_select_related = ("permset",)
     ordering = ("role", "id")
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_assignments(caller)))
     search_fields = ("role__startswith", "permset__ref__exact")
     search_help_text = "Role (its beginning) or ref of the set (whole)"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[PermissionSetRoleAssignment]:
-        rows: QuerySet[PermissionSetRoleAssignment] = super().get_queryset(request)
-        return rows.select_related("permset").filter(permset__in=visible_sets(caller_at(request)).values("pk"))
 
     @admin.display(description="gives")
     def which(self, given: PermissionSetRoleAssignment) -> SafeString:

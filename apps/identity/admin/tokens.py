@@ -4,29 +4,28 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from apps.core import clock, markup
-from apps.core.admin import as_time, linked_filter, page_button
+from apps.core.admin import ConsoleAdmin, as_time, linked_filter, page_button
 from apps.core.errors import AttuneError
 from apps.identity import integration_tokens
 from apps.identity.admin.forms import IntegrationTokenForm
-from apps.identity.admin.granted import ByGrants
+from apps.identity.grants import narrowed
 from apps.identity.models import IntegrationToken
-from apps.identity.sessions import caller_at
-from apps.identity.visibility import visible_identities
+from apps.identity.visibility import readable_tokens, visible_identities
 
 MODEL = "identity_integrationtoken"
 _SENTENCE = "It signs in no longer. What it signed in stays so until its access token ends, within the hour."
 
 
 @admin.register(IntegrationToken)
-class IntegrationTokenAdmin(ByGrants):
+class IntegrationTokenAdmin(ConsoleAdmin):
     needs = {"view": "identities:read", "add": "identities:update", "revoke": "identities:update"}
+    visible = staticmethod(lambda caller, rows: narrowed(rows, readable_tokens(caller)))
     list_display = ("label", "who", "state", "ends_of_secret", as_time("last_used_at", "last used"), "last_used_ip",
                     as_time("expires_at", "expires"), as_time("created"))  # fmt: skip
     list_filter = (linked_filter("identity", "identity"),)
@@ -48,8 +47,7 @@ class IntegrationTokenAdmin(ByGrants):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IntegrationToken]:
         rows: QuerySet[IntegrationToken] = super().get_queryset(request)
-        seen = visible_identities(caller_at(request)).order_by().values("pk")
-        return rows.select_related("identity", "created_by", "revoked_by").filter(identity__in=seen)
+        return rows.select_related("identity", "created_by", "revoked_by")
 
     # --- Columns ------------------------------------------------------------------------------------------------
 
@@ -72,9 +70,8 @@ class IntegrationTokenAdmin(ByGrants):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        seen = visible_identities(caller_at(request))
+        self.guard(request, "add")
+        seen = visible_identities(self.caller(request))
         given = request.POST if request.method == "POST" else None
         form = IntegrationTokenForm(given, identities=seen, initial={"login": request.GET.get("login", "")})
         if form.is_valid():
@@ -89,7 +86,7 @@ class IntegrationTokenAdmin(ByGrants):
 
     def _made(self, request: HttpRequest, form: IntegrationTokenForm) -> HttpResponse:
         """Return the one page that shows the secret."""
-        given, caller = form.cleaned_data, caller_at(request)
+        given, caller = form.cleaned_data, self.caller(request)
         identity = given["login"]
         caller.require(self.needs["add"], identity)
         new = integration_tokens.create(
@@ -140,6 +137,5 @@ class IntegrationTokenAdmin(ByGrants):
         )  # fmt: skip
 
     def _revoke(self, request: HttpRequest, token: IntegrationToken, reason: str) -> IntegrationToken:
-        caller = caller_at(request)
-        caller.require(self.needs["revoke"], token.identity)
-        return integration_tokens.revoke(token, reason=reason or None, by=caller)
+        self.require(request, "revoke", token)
+        return integration_tokens.revoke(token, reason=reason or None, by=self.caller(request))

@@ -332,7 +332,6 @@ def guarded_operations():
 
 def admitted(client, kind):
     """The operations that do not refuse the type of the client's token, each with its answer."""
-    refusal = f"Not admitted here: a token of type {kind}"
     for method, path in guarded_operations():
         answer = client.generic(method.upper(), path, b"{}", content_type="application/json")
         body = answer.json() if answer.content else {}
