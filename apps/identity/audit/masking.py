@@ -27,8 +27,8 @@ _SECRET_TEXT = (
 )
 # What at least one of them begins with; most texts have none of it, and every request has a few texts.
 _MAYBE_SECRET = re.compile("://|attune_it_|wh_|eyJ|[Bb][Ee][Aa][Rr][Ee][Rr]|[Bb][Aa][Ss][Ii][Cc]")
-# Whatever follows: a mistyped key is as good as a key.
-_WEBHOOK_KEY = re.compile(r"(?i)(/webhooks/+)([^/]+)")
+# Whatever follows, but for the verbs of a trigger's webhook: a mistyped key is as good as a key.
+_WEBHOOK_KEY = re.compile(r"(?i)(/webhooks/+)(?!(?:enable|disable|regenerate|deliveries)$)([^/]+)")
 
 
 def masked_text(text: str, limit: int = LONGEST_TEXT) -> str:

@@ -57,7 +57,9 @@ def test_texts_that_look_like_secrets_are_masked(text: str, kept: str) -> None:
         ("/api/v1/webhooks/mistyped/raw", f"/api/v1/webhooks/{MASK}/raw"),
         ("//api/v1//WEBHOOKS//key", f"//api/v1//WEBHOOKS//{MASK}"),
         ("/webhook/wh_0123456789", f"/webhook/{MASK}"),
-        ("/api/v1/triggers/core.x/webhook/enable", "/api/v1/triggers/core.x/webhook/enable"),
+        ("/api/v1/triggers/core.x/webhooks/enable", "/api/v1/triggers/core.x/webhooks/enable"),
+        ("/api/v1/triggers/core.x/webhooks/deliveries", "/api/v1/triggers/core.x/webhooks/deliveries"),
+        ("/api/v1/webhooks/enabled", f"/api/v1/webhooks/{MASK}"),
         ("/" + "x" * 5000, "/" + "x" * 996 + "..."),
     ],
 )
