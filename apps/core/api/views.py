@@ -207,7 +207,9 @@ class AttuneViewSet(AttuneView, GenericViewSet, Generic[Row]):
         wanted = {self.lookup_field: value}
         row = self.rows().filter(**wanted).first()
         if row is None and self.mode is Mode.REQUIRED:
-            row = self.get_queryset().filter(**wanted).first()  # of what takes a grant it is no secret that it is there
+            row = (
+                self.get_queryset().filter(**wanted).first()
+            )  # of what takes a grant it is no secret that it is there
         if row is None:
             raise NotFound(self.absent(value))
         if self.mode is Mode.REQUIRED:
