@@ -142,9 +142,3 @@ def secrets_of_run(real: Any, param_schema: Any) -> list[Any]:
     """Return the values of the secret parameters of a config with its real values."""
     _shown, values = without_secrets(real, param_schema)
     return list(values.values())
-
-
-def forget(execution_ids: list[int]) -> None:
-    """Delete the secret values of executions that are deleted."""
-    for entity_type in (secret_store.EXECUTION_CONFIG, secret_store.EXECUTION_RESULT):
-        secret_store.forget(entity_type, execution_ids)

@@ -10,6 +10,7 @@ from apps.actions.models import ArtifactRetentionPolicy
 from apps.core import clock
 from apps.core.api.fields import Body, Boolean, Integer, JSONObject, Moment, Patch, Text, TextList, TextMap
 from apps.core.errors import BadRequest, ValidationFailed
+from apps.core.markers import MARKER_KEY
 from apps.executions.states import Status
 
 MOST_IDS: Final = 1000
@@ -17,7 +18,6 @@ DEFAULT_CANCELLED_AT_ONCE: Final = 1000
 MOST_CANCELLED_AT_ONCE: Final = 10_000
 _LONGEST_DELAY_SECONDS = 2_592_000
 _LONGEST_TIMEOUT_SECONDS = 604_800
-SECRET_MARKER: Final = "$attune_secret"
 
 
 class AnyValue(serializers.JSONField):
@@ -130,14 +130,14 @@ def refuse_markers(value: Any, field: str = "parameters") -> None:
 
 def _marker_paths(value: Any, path: str) -> Any:
     # A cheap look first: parameters may be megabytes, markers are rare.
-    if SECRET_MARKER not in json.dumps(value):
+    if MARKER_KEY not in json.dumps(value):
         return
     stack = [(value, path)]
     while stack:
         found, where = stack.pop()
         match found:
             case dict():
-                if SECRET_MARKER in found:
+                if MARKER_KEY in found:
                     yield where
                 stack.extend((inner, f"{where}.{key}") for key, inner in found.items())
             case list():
