@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -23,6 +22,7 @@ from attune.embedded import EmbeddedWorker
 from attune.opening import Door
 from attune.preflight import broker_problem, check_database, check_encryption
 from attune.scheduler import Scheduler
+from attune.stopping import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Product:
     """Start with ``start``, wait with ``wait``; afterwards ``stop`` ends everything, whatever was started."""
 
     def __init__(self, door: Door) -> None:
-        self._stopping = threading.Event()
+        self._stopping = StopRequest()
         self._door = door
         self._worker: EmbeddedWorker | None = None
         self._scheduler: Scheduler | None = None
@@ -102,12 +102,8 @@ class Product:
     @contextlib.contextmanager
     def signals_handled(self) -> Iterator[None]:
         """Let SIGINT and SIGTERM ask to stop: the first kindly, the second at once, the third ends the process."""
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with self._stopping.by_signals(self._on_signal):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals += 1

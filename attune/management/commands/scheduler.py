@@ -1,6 +1,6 @@
 """``manage.py scheduler``: the scheduler alone."""
 
-import signal
+import sys
 from textwrap import dedent
 from typing import Any
 
@@ -8,6 +8,9 @@ from apps.core.commands import ConsoleCommand
 from apps.identity.audit import trail
 from attune.preflight import check_database, check_encryption
 from attune.scheduler import Scheduler
+from attune.stopping import StopRequest
+
+_LOOK_SECONDS = 5.0
 
 
 class Command(ConsoleCommand):
@@ -26,9 +29,15 @@ class Command(ConsoleCommand):
         check_database()
         check_encryption()
         scheduler = Scheduler()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: scheduler.ask_to_stop())
-        self.stdout.write("The scheduler runs; Ctrl-C stops it.")
-        self.stdout.flush()  # a pipe would keep it until the end
-        scheduler.run()
+        request = StopRequest()
+        with request.by_signals():
+            scheduler.start()
+            self.stdout.write("The scheduler runs; Ctrl-C stops it.")
+            self.stdout.flush()  # a pipe would keep it until the end
+            while not request.wait(_LOOK_SECONDS) and scheduler.alive:
+                continue
+            scheduler.ask_to_stop()
+            scheduler.join()
         trail.flush()
+        if not request.is_set():
+            sys.exit(1)

@@ -1,6 +1,5 @@
 """``manage.py sensors``: a worker for sensors alone."""
 
-import signal
 import sys
 import threading
 from textwrap import dedent
@@ -15,6 +14,7 @@ from apps.workers.agent import NameTaken, WorkerAgent
 from apps.workers.models import WorkerRole
 from apps.workers.runner_services import RunnerServices
 from attune.preflight import check_database, check_encryption
+from attune.stopping import StopRequest
 
 _LOOK_SECONDS = 5.0
 
@@ -41,10 +41,12 @@ class Command(ConsoleCommand):
     def handle(self, *, name: str, **_options: Any) -> None:
         check_database()
         check_encryption()
-        stopping = threading.Event()
+        stopping = StopRequest()
+        with stopping.by_signals():
+            self._serve(name, stopping)
+
+    def _serve(self, name: str, stopping: StopRequest) -> None:
         lost = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopping.set())
 
         def lose_name() -> None:
             lost.set()
@@ -63,7 +65,7 @@ class Command(ConsoleCommand):
             sys.exit(1)
 
 
-def _run(agent: WorkerAgent, stopping: threading.Event) -> bool:
+def _run(agent: WorkerAgent, stopping: StopRequest) -> bool:
     """Run sensors until asked to stop, or until the supervisor has ended by itself; return whether all went well."""
     supervisor = Supervisor()
     supervisor.start()

@@ -103,7 +103,7 @@ def test_signal_ends_it_cleanly_within_seconds(
     product.send(number)
 
     assert product.wait() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert product.output().rstrip().endswith("Attune has stopped.")
     assert nobody_is_startled(product.output())
     assert product.status("/health") is None
