@@ -40,6 +40,8 @@ from settings.logs import logging_config  # noqa: E402  # the same
 
 # A thread that writes beside a test meets its transaction; tests of the trail flush it, or have one of their own.
 AUDIT_IN_BACKGROUND = False
+# Each client of a test makes the middleware anew: it looks for a static file when asked, not for all of them then.
+WHITENOISE_AUTOREFRESH = True
 ARGON2_PARAMETERS = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 if DATABASES["default"]["ENGINE"] == SQLITE:
     DATABASES["default"]["TEST"] = {"NAME": str(Path(STATE_DIR) / "test.sqlite3")}
