@@ -115,6 +115,9 @@ INSTALLED_APPS = [
     "apps.executions",
     "apps.events",
     "apps.rules",
+    "apps.inquiries",
+    "apps.workflows",
+    "apps.queues",
 ]
 MIDDLEWARE = [
     "apps.core.api.middleware.RequestId",

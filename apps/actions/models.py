@@ -3,7 +3,7 @@
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from apps.core.fields import JSONList, RefField, Text
+from apps.core.fields import JSONList, Now, RefField, Text
 from apps.core.models import Row
 from apps.core.refs import validate_component_ref
 from apps.packs.models import Pack
@@ -135,3 +135,109 @@ class Action(Row):
 
     def __str__(self) -> str:
         return self.ref
+
+
+class PolicyMethod(models.TextChoices):
+    """What becomes of an execution that a policy does not let start now."""
+
+    CANCEL = "cancel"
+    ENQUEUE = "enqueue"
+
+
+class PolicyScope(models.TextChoices):
+    """Whose executions a policy limits; derived from what it names, and the filter of lists."""
+
+    ACTION = "action"
+    PACK = "pack"
+    GLOBAL = "global"
+    SHARED = "shared"
+
+
+class Policy(Row):
+    """A limit on how executions of an action, a pack, several actions, or of everything start (execution.md 17)."""
+
+    ref = RefField(unique=True, validators=[validate_component_ref])
+    name = Text(max_length=255)
+    description = models.TextField(null=True, blank=True)
+    tags = JSONList(default=list, db_default=[], blank=True)
+    pack = models.ForeignKey(
+        Pack, on_delete=models.CASCADE, null=True, blank=True, db_column="pack", related_name="policies"
+    )
+    pack_ref = RefField(null=True, blank=True)
+    action = models.ForeignKey(
+        Action, on_delete=models.CASCADE, null=True, blank=True, db_column="action", related_name="policies"
+    )
+    action_ref = RefField(null=True, blank=True)
+    action_refs = JSONList(default=list, db_default=[], blank=True)
+    semaphore = Text(max_length=255, null=True, blank=True)
+    parameters = JSONList(default=list, db_default=[], blank=True)
+    method = Text(max_length=10, choices=PolicyMethod, default=PolicyMethod.ENQUEUE, db_default="enqueue")
+    threshold = models.IntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    max_executions = models.IntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    window_seconds = models.IntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(2_592_000)]
+    )
+    max_waiting = models.IntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    enabled = models.BooleanField(default=True, db_default=True)
+    # The pack whose files define it; null for one made through the API or the console.
+    defined_by = models.ForeignKey(
+        Pack, on_delete=models.CASCADE, null=True, blank=True, db_column="defined_by", related_name="+", editable=False
+    )
+
+    class Meta:
+        db_table = "policy"
+        ordering = ("ref",)
+        verbose_name_plural = "policies"
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(threshold__isnull=True) | models.Q(threshold__gt=0),
+                name="policy_threshold_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_waiting__isnull=True) | models.Q(max_waiting__gt=0),
+                name="policy_max_waiting_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_executions__isnull=True, window_seconds__isnull=True)
+                | models.Q(max_executions__gt=0, window_seconds__gt=0),
+                name="policy_rate_complete",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(threshold__isnull=False)
+                | models.Q(max_executions__isnull=False)
+                | models.Q(max_waiting__isnull=False),
+                name="policy_limits_something",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.ref
+
+    @property
+    def scope(self) -> PolicyScope:
+        if self.action_refs or self.semaphore:
+            return PolicyScope.SHARED
+        if self.action_ref:
+            return PolicyScope.ACTION
+        return PolicyScope.PACK if self.pack_ref else PolicyScope.GLOBAL
+
+
+class QueueStats(Row):
+    """What waits and runs of one action under its policies, as last counted."""
+
+    action = models.OneToOneField(Action, on_delete=models.CASCADE, db_column="action", related_name="queue_stats")
+    action_ref = RefField()
+    queue_length = models.IntegerField(default=0, db_default=0)
+    active_count = models.IntegerField(default=0, db_default=0)
+    max_concurrent = models.IntegerField(default=0, db_default=0)
+    oldest_enqueued_at = models.DateTimeField(null=True)
+    total_enqueued = models.BigIntegerField(default=0, db_default=0)
+    total_completed = models.BigIntegerField(default=0, db_default=0)
+    last_updated = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "queue_stats"
+        verbose_name_plural = "queue stats"
+
+    def __str__(self) -> str:
+        return f"Line of {self.action_ref}"

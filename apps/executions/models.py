@@ -4,7 +4,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from apps.actions.models import Action, ArtifactRetentionPolicy, OnWorkerLost
+from apps.actions.models import Action, ArtifactRetentionPolicy, OnWorkerLost, Policy
 from apps.core.fields import JSONList, RandomUUID, RefField, Text
 from apps.core.models import BaseQuerySet, HistoryRow, ImmutableRow, Row
 from apps.executions.states import ON_A_WORKER, TERMINAL, UNFINISHED, Status
@@ -223,6 +223,48 @@ class ExecutionHistory(HistoryRow):
 
     def __str__(self) -> str:
         return f"{self.operation} execution {self.entity_id}"
+
+
+class AdmissionState(Row):
+    """One group of a policy: the row whose lock lets one pass at a time admit executions of the group."""
+
+    policy = models.ForeignKey(Policy, on_delete=models.CASCADE, db_column="policy", related_name="groups")
+    group_key = models.TextField()
+    next_sequence = models.IntegerField(default=1, db_default=1)
+
+    class Meta:
+        db_table = "execution_admission_state"
+        constraints = (models.UniqueConstraint(fields=["policy", "group_key"], name="admission_state_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.policy_id} {self.group_key}"
+
+
+class AdmissionEntry(ImmutableRow):
+    """One execution that a policy let start. Bookkeeping: who holds a slot is told by the executions themselves."""
+
+    state = models.ForeignKey(
+        AdmissionState, on_delete=models.CASCADE, db_column="state", db_index=False, related_name="entries"
+    )
+    execution = models.ForeignKey(
+        Execution, on_delete=models.CASCADE, db_column="execution", related_name="admissions"
+    )
+    sequence = models.IntegerField()
+    admitted_at = models.DateTimeField(null=True)
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "execution_admission_entry"
+        verbose_name_plural = "admission entries"
+        constraints = (
+            models.UniqueConstraint(fields=["state", "execution"], name="admission_entry_execution"),
+            models.UniqueConstraint(fields=["state", "sequence"], name="admission_entry_sequence"),
+        )
+        # Rate limits: how many were let in since.
+        indexes = (models.Index(fields=["state", "admitted_at"], name="admission_entry_admitted"),)
+
+    def __str__(self) -> str:
+        return f"{self.state_id} #{self.sequence}"
 
 
 class ArtifactType(models.TextChoices):
