@@ -102,6 +102,9 @@ JSON: tuple[Escape, ...] = (
     _ascii_json_twice,
 )
 
+# A text inside of a JSON document, which is written in some way as a whole: in a shell's variable, in base64.
+INSIDE_JSON: tuple[Escape, ...] = (_JSON, _ASCII_JSON)
+
 # Python's and JavaScript's way to show a text
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from apps.core.redaction.escapes import EVERYTHING_ESCAPED, Escape, to_bytes, ways_to_write
+from apps.core.redaction.escapes import (
+    EVERYTHING_ESCAPED,
+    INSIDE_JSON,
+    Escape,
+    from_bytes,
+    to_bytes,
+    ways_to_write,
+)
 
 MINIMUM_CHARACTERS = 4
 NEVER_SECRET = frozenset({"true", "false", "null"})
@@ -83,7 +90,8 @@ def forms_of(texts: Collection[str]) -> Iterator[Form]:
 
 def _all_forms(text: str) -> Iterator[Form]:
     large = len(text) > LARGE_CHARACTERS
-    for variant in _with_other_line_breaks(text):
+    inside_json = () if large else (from_bytes(write(text)) for write in INSIDE_JSON)
+    for variant in dict.fromkeys((*_with_other_line_breaks(text), *inside_json)):
         yield from _written(variant, ways_to_write(variant, large=large))
         if not large:
             yield from _written(variant, EVERYTHING_ESCAPED, in_full=BEGINNING_CHARACTERS)

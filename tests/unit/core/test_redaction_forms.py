@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
@@ -58,6 +59,34 @@ WAYS: dict[str, Callable[[str], str]] = {
     "base64url, no padding": lambda text: base64.urlsafe_b64encode(b"." + text.encode() + b"..").decode().rstrip("="),
     "mime": lambda text: base64.encodebytes(b"some other text" * 3 + text.encode() * 9).decode(),
 }  # fmt: skip
+
+
+# How a JSON document that holds the secret may be written as a whole.
+DOCUMENTS: dict[str, Callable[[str], str]] = {
+    "shell": lambda document: "'" + document.replace("'", "'\\''") + "'",
+    "printf %q": lambda document: subprocess.run(
+        ["bash", "-c", 'printf %q "$1"', "-", document], capture_output=True, text=True, check=True
+    ).stdout,
+    "URL": lambda document: quote(document, safe=""),
+    "repr": repr,
+    "base64": lambda document: base64.b64encode(document.encode()).decode(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", DOCUMENTS)
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("before", ["", "x", "xx"])
+def test_secret_inside_json_is_found_however_the_document_is_written(way: str, ascii_only: bool, before: str) -> None:
+    cores = ("first0core0of0it", "second0core0of0it")
+    secret = " 'q\"$ /ä\\".join(cores)
+    document = json.dumps({"a": before, "token": secret}, ensure_ascii=ascii_only)
+
+    shown = Redactor([secret]).redact_text(DOCUMENTS[way](document))
+
+    assert "***" in shown
+    for core in cores:
+        assert core not in shown
+        assert not [offset for offset in range(3) if core_of(core, offset=offset) in shown]
 
 
 def core_of(text: str, *, offset: int = 0) -> str:
