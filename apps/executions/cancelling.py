@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from apps.core import clock
+from apps.executions import engines, trees
 from apps.executions.audited import executed
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.errors import AlreadyFinished, ExecutionNotFound
@@ -39,10 +40,21 @@ def cancel_execution(execution_id: int, *, by: Identity | None, reason: str = ""
 
 
 def _locked(execution_id: int) -> Execution:
-    execution = Execution.objects.select_for_update(no_key=True).filter(pk=execution_id).first()
+    execution = trees.locked(execution_id)
     if execution is None:
         raise ExecutionNotFound(execution_id)
     return execution
+
+
+def cancel_locked(execution: Execution, *, by: Identity | None, actor: str, reason: str) -> None:
+    """
+    Cancel an execution and what its program started, under a lock on the root of its tree and on its row.
+
+    One that has ended already stays as it is. For engines, which cancel what they started.
+    """
+    _cancel(execution, actor=actor, by=by, reason=reason)
+    _cancel_children(execution, actor=actor, by=by)
+    dispatch_on_commit()
 
 
 def _cancel(execution: Execution, *, actor: str, by: Identity | None, reason: str) -> None:
@@ -53,10 +65,13 @@ def _cancel(execution: Execution, *, actor: str, by: Identity | None, reason: st
             step = Step(source=status, target=Status.CANCELLED, actor=actor, reason=reason or None)
             transition(execution, step, result=dict(NOT_STARTED), succeeded=False, **fields)
         case Status.RUNNING:
-            transition(
-                execution, Step(source=status, target=Status.CANCELING, actor=actor, reason=reason or None), **fields
-            )
-            _tell(execution, execution.epoch, "cancel")
+            step = Step(source=status, target=Status.CANCELING, actor=actor, reason=reason or None)
+            transition(execution, step, **fields)
+            engine = engines.engine_for(execution)
+            if engine is not None:
+                engine.cancel(execution, by=by, reason=reason)
+            else:
+                _tell(execution, execution.epoch, "cancel")
         case _:
             pass  # canceling stays as it is
 
@@ -96,7 +111,10 @@ def force_close_execution(
     result = {"error": f"Execution force-closed by {by.login}", "succeeded": False}
     step = Step(source=source, target=target, actor=actor, reason=reason or "force-close")
     transition(execution, step, epoch=old_epoch + 1, result=result, succeeded=False)
-    if source in (Status.RUNNING, Status.CANCELING):
+    engine = engines.task_engine() if execution.workflow_def is not None else None
+    if engine is not None:
+        engine.closed(execution, by=by, reason=reason)
+    elif source in (Status.RUNNING, Status.CANCELING):
         _tell(execution, old_epoch, "superseded")
     _cancel_children(execution, actor=actor, by=by)
     executed("force_closed", execution, by=by, reason=reason, status=str(target))

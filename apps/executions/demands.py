@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from apps.actions.models import Action
+from apps.executions.engines import engine_of_action
 from apps.executions.models import Demand, Execution
 
 _ids: dict[str, int] = {}  # key -> id of a committed row; demands are never deleted
@@ -16,7 +17,10 @@ _MOST_REMEMBERED = 10_000
 
 
 def requirements_of(action: Action | None, execution: Execution) -> dict[str, Any]:
-    """Return what the action, and the request in its place, demand; see ``apps.workers.fitness`` for the form."""
+    """Return what the action, and the request in its place, demand; see ``apps.workers.fitness`` for the form. {"engine": name}: no worker, that engine."""
+    engine = engine_of_action(action)
+    if engine is not None:
+        return {"engine": engine}
     runtime = action.runtime if action is not None else None
 
     def chosen(name: str, empty: Any) -> Any:

@@ -5,6 +5,9 @@ A pass is one transaction: look at the heads of the demands that have a free slo
 ``requested -> scheduling -> scheduled``; after its commit each is published to its worker's own queue. Its cost does
 not grow with the backlog: a demand nobody can take now is not looked into. Any thread of any process may make a pass;
 within one process they are made one after the other, and whoever calls while one is under way only asks for another.
+
+What a pass found to be unschedulable, and what an engine runs instead of a worker (``engines.py``), has a transaction
+of its own each after the pass: it begins with the lock on the root of its tree, which comes before any execution's.
 """
 
 import logging
@@ -17,9 +20,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from apps.core import clock, sql
+from apps.executions import engines, trees
 from apps.executions.demands import load_demands
 from apps.executions.doorbell import ring
 from apps.executions.models import Demand, Execution, ExecutionHistory
@@ -81,6 +85,8 @@ class Pass:
     """What one pass came to."""
 
     handed_over: list[tuple[int, int, int]] = field(default_factory=list)  # worker, execution, epoch
+    to_start: list[int] = field(default_factory=list)  # executions that an engine runs
+    to_fail: list[tuple[int, str]] = field(default_factory=list)  # execution, the demand that nobody meets
     look_again: bool = False
 
 
@@ -159,6 +165,10 @@ def dispatch_once() -> Pass:
         publish(worker_id, execution_id, epoch)
         if execution_changed.receivers:
             notify_changed(execution_id, Status.SCHEDULED)
+    for execution_id in made.to_start:
+        made.look_again |= start_by_engine(execution_id)
+    for execution_id, message in made.to_fail:
+        _fail_unschedulable(execution_id, message)
     return made
 
 
@@ -175,16 +185,20 @@ def _make_pass(waiting: list[int]) -> Pass:
     heads: list[Head] = []
     fitting: dict[int, list[Offer]] = {}
     for demand in demands.values():
+        if "engine" in demand.requirements:
+            made.to_start += _heads(demand.pk, MOST_IN_A_PASS)
+            continue
         rejections = [misfit(demand.requirements, offer) for offer in offers]
         fitting[demand.pk] = [offer for offer, why in zip(offers, rejections, strict=True) if why is None]
         free = sum(max(0, offer.slots - taken[offer.worker_id]) for offer in fitting[demand.pk])
         if free:
             heads += _lock_heads(demand.pk, min(free, MOST_IN_A_PASS))
         elif not fitting[demand.pk] and _is_unschedulable(offers, rejections):
-            made.look_again |= _fail_unschedulable(demand, offers, rejections)
+            _find_unschedulable(demand, unmet_demand(demand, offers, rejections), made)
         elif not fitting[demand.pk] and "draining" not in rejections and outlasts_grace(demand.pk):
             grace = timedelta(seconds=settings.UNSCHEDULABLE_GRACE_SECONDS or 0)
-            made.look_again |= _fail_unschedulable(demand, offers, rejections, waiting_before=clock.now() - grace)
+            message = unmet_demand(demand, offers, rejections)
+            _find_unschedulable(demand, message, made, waiting_before=clock.now() - grace)
         if fitting[demand.pk] or "draining" in rejections:
             end_absence(demand.pk)
     if heads:
@@ -293,35 +307,65 @@ def _is_unschedulable(offers: list[Offer], rejections: list[str | None]) -> bool
     )
 
 
-def _fail_unschedulable(
-    demand: Demand, offers: list[Offer], rejections: list[str | None], *, waiting_before: datetime | None = None
-) -> bool:
-    """
-    Fail the heads of a demand that nobody meets; return True when there may be more of them.
+def _heads(demand_id: int, most: int) -> list[int]:
+    text = _HEADS.format(line=sql.indexed_by("execution_in_line"), locks="")
+    return [row[0] for row in sql.fetch(text, [demand_id, most])]
 
-    With ``waiting_before`` only those that have been in line since then.
-    """
-    message = unmet_demand(demand, offers, rejections)
-    rows = (
-        Execution.objects.select_for_update(skip_locked=True, no_key=True)
-        .filter(status=Status.REQUESTED, held=False, demand=demand.pk)
-        .order_by("-priority", "created", "id")
-    )
+
+def _find_unschedulable(demand: Demand, message: str, made: Pass, *, waiting_before: datetime | None = None) -> None:
+    """Note the heads of a demand that nobody meets; with ``waiting_before`` only those in line since then."""
+    rows = Execution.objects.filter(status=Status.REQUESTED, held=False, demand=demand.pk)
     if waiting_before is not None:
         rows = rows.filter(updated__lte=waiting_before)
-    failed = list(rows[:MOST_IN_A_PASS])
-    for execution in failed:
-        result = {
-            "error": "Execution is unschedulable",
-            "message": message,
-            "action_ref": execution.action_ref,
-            "failed_by": "execution_scheduler",
-            "failed_at": clock.as_text(clock.now()),
-            "succeeded": False,
-        }
-        step = Step(source=Status.REQUESTED, target=Status.FAILED, actor="dispatch", reason=message)
-        transition(execution, step, result=result, succeeded=False)
-    return len(failed) == MOST_IN_A_PASS
+    found = list(rows.order_by("-priority", "created", "id").values_list("pk", flat=True)[:MOST_IN_A_PASS])
+    made.to_fail += [(execution_id, message) for execution_id in found]
+    made.look_again |= len(found) == MOST_IN_A_PASS
+
+
+@transaction.atomic
+def _fail_unschedulable(execution_id: int, message: str) -> None:
+    execution = trees.locked(execution_id)
+    if execution is None or execution.status != Status.REQUESTED:
+        return
+    result = {
+        "error": "Execution is unschedulable",
+        "message": message,
+        "action_ref": execution.action_ref,
+        "failed_by": "execution_scheduler",
+        "failed_at": clock.as_text(clock.now()),
+        "succeeded": False,
+    }
+    step = Step(source=Status.REQUESTED, target=Status.FAILED, actor="dispatch", reason=message)
+    transition(execution, step, result=result, succeeded=False)
+    dispatch_on_commit()
+
+
+@transaction.atomic
+def start_by_engine(execution_id: int) -> bool:
+    """Let its engine run an execution whose turn has come; False when it is not waiting any more."""
+    execution = trees.locked(execution_id)
+    if execution is None or execution.status != Status.REQUESTED or execution.held or execution.demand_id is None:
+        return False
+    name = engines.name_for(execution)
+    engine = engines.engine_named(name) if name is not None else None
+    claim = Step(source=Status.REQUESTED, target=Status.SCHEDULING, actor="dispatch")
+    begin = Step(source=Status.SCHEDULING, target=Status.RUNNING, actor=name or "dispatch")
+    if not (transition(execution, claim) and transition(execution, begin, started_at=clock.now())):
+        return False
+    try:
+        with transaction.atomic():
+            if engine is None:
+                raise RuntimeError(f"No engine runs the action '{execution.action_ref}'")
+            engine.start(execution)
+    except OperationalError:
+        raise  # the database is away, or broke a deadlock: nothing has happened, and the next pass tries again
+    except Exception as error:  # our own mistake must not leave it running for ever
+        logger.exception("Execution %s could not be started", execution_id)
+        execution.refresh_from_db()
+        failed = Step(source=Status.RUNNING, target=Status.FAILED, actor=name or "dispatch")
+        result = {"error": f"{type(error).__name__}: {error}", "succeeded": False}
+        transition(execution, failed, result=result, succeeded=False)
+    return True
 
 
 def unmet_demand(demand: Demand, offers: list[Offer], rejections: list[str | None]) -> str:

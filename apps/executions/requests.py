@@ -21,7 +21,7 @@ from apps.executions.models import Execution
 from apps.executions.parameters import left_out_text, parameters_of
 from apps.executions.secrets import keep_parameters, without_secrets
 from apps.executions.states import TERMINAL, Status
-from apps.executions.transitions import Step, announce, record_created, transition
+from apps.executions.transitions import Step, announce, record_change, record_created, transition
 from apps.identity.models import SYSTEM_LOGIN, Identity
 
 DEEPEST = 50  # levels of executions below a root (model.md 4.6)
@@ -33,7 +33,8 @@ class ExecutionRequest:
     One run of an action that somebody asks for; None means "as the action says".
 
     ``executor`` None is the built-in identity ``system``. Times are aware. ``validate`` checks the parameters against
-    the action's schema; an action with ``strict_parameters`` is always checked.
+    the action's schema; an action with ``strict_parameters`` is always checked. ``held``: not dispatched before
+    ``release``; ``workflow_task`` as in model.md 4.6.
     """
 
     action: Action
@@ -57,6 +58,9 @@ class ExecutionRequest:
     correlation_id: UUID | None = None
     idempotency_key: str | None = None
     validate: bool = False
+    workflow_task: Mapping[str, Any] | None = None
+    held: bool = False
+    max_retries: int | None = None
 
 
 def request_execution(request: ExecutionRequest) -> Execution:
@@ -73,7 +77,13 @@ def request_execution(request: ExecutionRequest) -> Execution:
 
 @transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which this has failed
 def _store_request(request: ExecutionRequest) -> Execution:
-    parent = _lock_parent(request.parent)
+    execution = _filled_in(request, _lock_parent(request.parent))
+    stored = store(execution, action=request.action, actor=f"identity:{execution.executor_id}")
+    executed("requested", stored, by=request.executor, rule_ref=request.rule_ref, trigger_ref=request.trigger_ref)
+    return stored
+
+
+def _filled_in(request: ExecutionRequest, parent: Execution | None) -> Execution:
     action = request.action
     execution = Execution(
         action=action,
@@ -99,7 +109,7 @@ def _store_request(request: ExecutionRequest) -> Execution:
         not_before=request.not_before,
         expires_at=request.expires_at,
         timeout_seconds=request.timeout_seconds or action.timeout_seconds,
-        max_retries=action.max_retries,
+        max_retries=action.max_retries if request.max_retries is None else request.max_retries,
         on_worker_lost=action.on_worker_lost,
         max_lost_attempts=action.max_lost_attempts,
         limits=action.limits,
@@ -107,14 +117,35 @@ def _store_request(request: ExecutionRequest) -> Execution:
         rule_ref=request.rule_ref,
         trigger_ref=request.trigger_ref,
         idempotency_key=request.idempotency_key,
+        workflow_def=action.workflow_def,
+        workflow_task=dict(request.workflow_task) if request.workflow_task is not None else None,
+        held=request.held,
     )
     correlation_id = request.correlation_id or (parent.correlation_id if parent is not None else None)
     if correlation_id is not None:
         execution.correlation_id = correlation_id
-    actor = f"identity:{execution.executor_id}"
-    stored = store(execution, action=action, actor=actor)
-    executed("requested", stored, by=request.executor, rule_ref=request.rule_ref, trigger_ref=request.trigger_ref)
-    return stored
+    return execution
+
+
+def request_children(parent: Execution, requests: Sequence[ExecutionRequest]) -> list[Execution]:
+    """
+    Store the children of one task of a workflow, all of one action, in order; call under a lock on the tree's root.
+
+    Unlike other requests they are no business of the audit trail each: it knows the workflow that was asked for.
+    """
+    return [store(_filled_in(request, parent), action=request.action, actor="workflow") for request in requests]
+
+
+def release(execution: Execution, *, actor: str) -> bool:
+    """Let a held execution go; False when it is not waiting any more. Call under a lock on the tree's root."""
+    demand = demand_id(requirements_of(execution.action, execution))
+    values = {"held": False, "demand": demand, "updated": clock.now()}
+    if not sql.update(Execution, values, "id = %s AND status = 'requested' AND held", [execution.pk]):
+        return False
+    execution.held, execution.demand_id = False, demand
+    record_change(execution, old={"held": True}, new={"held": False}, actor=actor)
+    dispatch_on_commit()
+    return True
 
 
 def store(execution: Execution, *, action: Action | None, actor: str, reason: str | None = None) -> Execution:

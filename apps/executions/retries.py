@@ -1,4 +1,8 @@
-"""Make the next attempt of an execution: a new row, linked to the first attempt (execution.md section 16)."""
+"""
+Make the next attempt of an execution: a new row, linked to the first attempt (execution.md section 16).
+
+Children of a workflow are repeated as their task says (workflows.md section 9); the engine knows how long each waits.
+"""
 
 import random
 from datetime import timedelta
@@ -6,6 +10,7 @@ from typing import Any
 
 from apps.actions.models import Action, OnWorkerLost
 from apps.core import clock
+from apps.executions import engines
 from apps.executions.models import Execution
 from apps.executions.requests import store
 from apps.executions.secrets import real_config
@@ -21,6 +26,7 @@ KEPT = (
     "executor_id", "permission_set_refs", "artifact_retention_policy", "artifact_retention_limit", "worker_selector",
     "worker_tolerations", "worker_affinity", "priority", "max_retries", "on_worker_lost", "max_lost_attempts",
     "timeout_seconds", "limits", "rule_ref", "trigger_ref", "expires_at", "correlation_id", "workflow_task",
+    "workflow_def",
 )  # fmt: skip
 
 
@@ -50,11 +56,13 @@ def repeat_after_end(execution: Execution, *, reason: str = "transient_error") -
     """
     Make the retry the engine owes an execution that has just ended; None when it owes none.
 
-    Call in the transaction that ended it. Those of a workflow are repeated by their task, not here; a chain that lost
-    its workers is repeated by ``repeat_after_loss``.
+    Call in the transaction that ended it. A chain that lost its workers is repeated by ``repeat_after_loss``.
     """
-    if not is_repeated(execution, Status(execution.status)):
+    ending = Status(execution.status)
+    if not is_repeated(execution, ending):
         return None
+    if execution.workflow_task is not None:
+        reason = "timeout" if ending == Status.TIMEOUT else "failed"
     attempt = _delayed_attempt(execution, reason=reason)
     return store(attempt, action=_action(execution), actor="sweep", reason="max_retries")
 
@@ -69,19 +77,33 @@ def repeat_after_loss(execution: Execution, *, reason: str) -> Execution | None:
 
 def is_repeated(execution: Execution, ending: Status) -> bool:
     """Whether ``repeat_after_end`` makes a further attempt when the execution ends in this status."""
-    if ending not in (Status.FAILED, Status.TIMEOUT) or execution.workflow_task is not None:
+    if ending not in (Status.FAILED, Status.TIMEOUT):
         return False
-    return execution.retry_count < (execution.max_retries or 0)
+    return execution.retry_count < (execution.max_retries or 0) and _workflow_goes_on(execution)
 
 
 def is_repeated_after_loss(execution: Execution, lost_count: int) -> bool:
     """Whether ``repeat_after_loss`` makes a further attempt after that many lost workers."""
-    return execution.on_worker_lost == OnWorkerLost.RETRY and lost_count < execution.max_lost_attempts
+    wanted = execution.on_worker_lost == OnWorkerLost.RETRY and lost_count < execution.max_lost_attempts
+    return wanted and _workflow_goes_on(execution)
+
+
+def _workflow_goes_on(execution: Execution) -> bool:
+    """No task is repeated once its workflow is being cancelled or has ended."""
+    if execution.workflow_task is None:
+        return True
+    engine = engines.task_engine()
+    return engine is not None and engine.may_repeat(execution)
 
 
 def _delayed_attempt(execution: Execution, *, reason: str, **changes: Any) -> Execution:
     retry_count = execution.retry_count + 1
-    not_before = clock.now() + timedelta(seconds=delay_seconds(retry_count))
+    engine = engines.task_engine() if execution.workflow_task is not None else None
+    lost = "lost_count" in changes
+    seconds = delay_seconds(retry_count) if engine is None or lost else engine.retry_delay_seconds(execution)
+    not_before = clock.now() + timedelta(seconds=seconds) if seconds else None
+    if execution.workflow_task is not None:
+        changes["workflow_task"] = {**execution.workflow_task, "timed_out": False}
     return next_attempt(execution, retry_count=retry_count, reason=reason, not_before=not_before, **changes)
 
 

@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.actions.cached import current_action
 from apps.core import clock, sql
+from apps.executions import trees
 from apps.executions.artifacts import record_allocated_sizes
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.jobs import job_of
@@ -145,7 +146,7 @@ def _claim_row(execution_id: int, epoch: int, agent: WorkerAgent) -> Execution |
 
 def _claim_nothing(execution_id: int, epoch: int, agent: WorkerAgent) -> bool:
     """See why there was nothing to claim; return True when it is this process's run after all."""
-    execution = Execution.objects.select_for_update(no_key=True).filter(pk=execution_id).first()
+    execution = trees.locked(execution_id)
     if execution is None or execution.epoch != epoch or execution.worker_id != agent.worker_id:
         return False
     actor = f"worker:{agent.worker_id}"
@@ -179,8 +180,11 @@ def record(execution: Execution, report: JobReport, agent: WorkerAgent) -> bool:
     A run that was cancelled meanwhile ends ``cancelled``, whatever its program came to.
     """
     actor = f"worker:{agent.worker_id}"
+    trees.lock_root(execution)
     target = OUTCOMES.get(report.outcome, Status.CANCELLED)
     fields = _columns(execution, report.result)
+    if target == Status.TIMEOUT and _by_its_task(execution):
+        target, fields["workflow_task"] = Status.FAILED, {**(execution.workflow_task or {}), "timed_out": True}
     step = Step(source=Status.RUNNING, target=target, actor=actor, epoch=execution.epoch)
     repeated = is_repeated(execution, target)
     ended = target != Status.CANCELLED and transition(execution, step, repeated=repeated, **fields)
@@ -194,6 +198,11 @@ def record(execution: Execution, report: JobReport, agent: WorkerAgent) -> bool:
     repeat_after_end(execution)
     dispatch_on_commit()
     return True
+
+
+def _by_its_task(execution: Execution) -> bool:
+    """Whether the time limit is that of the workflow's task: such a child has failed (workflows.md section 9)."""
+    return execution.workflow_task is not None and execution.workflow_task.get("timeout_seconds") is not None
 
 
 def _record_cancelled(execution: Execution, report: JobReport, actor: str) -> bool:

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from apps.actions.models import OnWorkerLost
 from apps.core import clock
+from apps.executions import trees
 from apps.executions.artifacts import record_allocated_sizes
 from apps.executions.dispatch import dispatch_on_commit
 from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
@@ -34,6 +35,7 @@ def settle_worker(worker: Worker, *, reason: str) -> int:
 def settle(worker: Worker | None, rows: Any, *, reason: str) -> int:
     """Settle these rows like a lost worker's; ``worker`` is None when its row is gone."""
     settled = 0
+    trees.lock_roots(rows.filter(root__isnull=False).values_list("root", flat=True))
     for execution in rows.select_for_update(no_key=True).order_by("pk"):
         settled += _settle_one(worker, execution, reason=reason)
     if settled:

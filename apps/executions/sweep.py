@@ -13,8 +13,10 @@ from django.db.models import DateTimeField, F, Min, Q
 from django.db.models.functions import Coalesce, Now
 
 from apps.core import clock
+from apps.executions import trees
 from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_waiting
+from apps.executions.engines import ASK_REF
 from apps.executions.models import Execution
 from apps.executions.publication import can_publish, publish
 from apps.executions.retries import is_repeated, repeat_after_end
@@ -63,7 +65,7 @@ def expire_due() -> int:
     ended = 0
     for pk in list(due.order_by("expires_at").values_list("pk", flat=True)[:MOST_AT_ONCE]):
         with transaction.atomic():
-            execution = due.select_for_update(no_key=True).filter(pk=pk).first()
+            execution = due.filter(pk=pk).first() if trees.locked(pk) is not None else None
             ended += execution is not None and expire(execution, actor="sweep")
     return ended
 
@@ -110,7 +112,9 @@ def settle_lost() -> int:
             reason = "worker_heartbeat_stale" if silent else "worker_unavailable"
             settled += settle_worker(worker, reason=reason)
     with transaction.atomic():
-        orphaned = Execution.objects.filter(status__in=ON_A_WORKER, worker__isnull=True, workflow_def__isnull=True)
+        orphaned = Execution.objects.filter(
+            status__in=ON_A_WORKER, worker__isnull=True, workflow_def__isnull=True
+        ).exclude(action_ref=ASK_REF)
         settled += settle(None, orphaned, reason="worker_unavailable")
     return settled
 
@@ -135,14 +139,14 @@ def fail_unclaimed() -> int:
     """Fail what its worker did not claim in time."""
     limit = settings.PICKUP_TIMEOUT_SECONDS
     now = clock.now()
-    late = Execution.objects.filter(status=Status.SCHEDULED, workflow_def__isnull=True).annotate(
+    late = Execution.objects.filter(status=Status.SCHEDULED).annotate(
         since=Coalesce("scheduled_at", "updated", output_field=DateTimeField())
     )
     late = late.filter(since__lt=now - timedelta(seconds=limit))
     failed = 0
     for pk in list(late.order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE]):
         with transaction.atomic():
-            execution = late.select_for_update(no_key=True).filter(pk=pk).first()
+            execution = late.filter(pk=pk).first() if trees.locked(pk) is not None else None
             if execution is None:
                 continue  # claimed or given back meanwhile
             age = (now - (execution.scheduled_at or execution.updated)).total_seconds()

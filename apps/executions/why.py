@@ -1,7 +1,7 @@
 """
 Why an execution does not run, or why it ended (api.md 13.5): the rules of dispatch, applied to one row.
 
-Policies, workflows and inquiries add their own reasons here when they come.
+What an engine runs waits for what its engine says (``engines.py``).
 """
 
 from collections.abc import Callable
@@ -12,12 +12,13 @@ from django.conf import settings
 from django.db.models import Q
 
 from apps.core import clock
+from apps.executions import engines
 from apps.executions.demands import requirements_of
 from apps.executions.dispatch import active_counts
 from apps.executions.log_versions import STREAMS, log_directory
 from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.offers import read_offers
-from apps.executions.states import TERMINAL, Status
+from apps.executions.states import TERMINAL, UNFINISHED, Status
 from apps.workers.fitness import Offer, misfit
 from apps.workers.models import EnvironmentStatus, PackEnvironment, WorkerLease
 
@@ -41,6 +42,8 @@ def explain(execution: Execution) -> dict[str, Any]:
         reasons = [_finished(execution)]
     elif execution.status == Status.REQUESTED:
         reasons, position = _waiting(execution)
+    elif execution.status == Status.RUNNING and (engine := engines.engine_for(execution)) is not None:
+        reasons = engine.waits_for(execution)
     else:
         reasons = [_BY_STATUS[Status(execution.status)](execution)]
     return {
@@ -80,6 +83,10 @@ def _waiting(execution: Execution) -> tuple[list[Reason], int | None]:
             retry_reason=execution.retry_reason,
         )
         return [reason], None
+    if execution.held:
+        return [_not_released(execution)], None
+    if engines.name_for(execution) is not None:
+        return _in_line(execution, [])
     offers = read_offers()
     requirements = execution.demand.requirements if execution.demand else requirements_of(execution.action, execution)
     rejections = [(offer, misfit(requirements, offer)) for offer in offers]
@@ -87,6 +94,23 @@ def _waiting(execution: Execution) -> tuple[list[Reason], int | None]:
     if not fitting:
         return [_no_worker(execution, rejections)], None
     return _in_line(execution, fitting)
+
+
+def _not_released(execution: Execution) -> Reason:
+    task = execution.workflow_task or {}
+    siblings = Execution.objects.filter(
+        parent=execution.parent_id, workflow_task__task_name=task.get("task_name"), held=False, status__in=UNFINISHED
+    )
+    running = siblings.count()
+    return _reason(
+        "not_released",
+        f"Task '{task.get('task_name')}' runs {running} of its children now; this one comes when one of them has ended",
+        execution.created,
+        workflow_execution=task.get("workflow_execution"),
+        task_name=task.get("task_name"),
+        running=running,
+        concurrency=running,
+    )
 
 
 def _no_worker(execution: Execution, rejections: list[tuple[Offer, str | None]]) -> Reason:
@@ -104,7 +128,7 @@ def _in_line(execution: Execution, fitting: list[Offer]) -> tuple[list[Reason], 
     busy = [{"id": o.worker_id, "name": o.name, "running": counts[o.worker_id], "max": o.slots} for o in fitting]
     ahead = _ahead(execution)
     reasons = []
-    if all(counts[offer.worker_id] >= offer.slots for offer in fitting):
+    if fitting and all(counts[offer.worker_id] >= offer.slots for offer in fitting):
         full = ", ".join(f"{worker['name']} {worker['running']}/{worker['max']}" for worker in busy[:5])
         reasons.append(
             _reason("workers_busy", f"All fitting workers are full: {full}", execution.updated, workers=busy)

@@ -104,10 +104,28 @@ def summary_data(execution: Execution) -> dict[str, Any]:
 def _data(execution: Execution, keys: dict[str, str]) -> dict[str, Any]:
     data = {}
     for name, attribute in keys.items():
-        value = wire(getattr(execution, attribute))
+        value = task_data(execution) if name == "workflow_task" else wire(getattr(execution, attribute))
         if value is not None or name not in OMITTED:
             data[name] = value
     return data
+
+
+def task_data(execution: Execution) -> dict[str, Any] | None:
+    """Return what a task of a workflow is told beside its execution (model.md 4.6), None for any other execution."""
+    task = execution.workflow_task
+    if task is None:
+        return None
+    waits = execution.status == Status.REQUESTED and execution.retry_count > 0
+    return {
+        **task,
+        "retry_count": execution.retry_count,
+        "max_retries": task.get("max_retries", 0),
+        "next_retry_at": wire(execution.not_before) if waits else None,
+        "timed_out": bool(task.get("timed_out")) or execution.status == Status.TIMEOUT,
+        "duration_ms": execution.duration_ms,
+        "started_at": wire(execution.started_at),
+        "completed_at": wire(execution.finished_at),
+    }
 
 
 class _ReadOnly(serializers.Serializer):

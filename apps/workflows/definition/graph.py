@@ -170,7 +170,7 @@ def _cycles(graph: Graph) -> tuple[frozenset[str], ...]:
                 if work:
                     low[work[-1][0]] = min(low[work[-1][0]], low[name])
                 if low[name] == index[name]:
-                    members = []
+                    members: list[str] = []
                     while not members or members[-1] != name:
                         members.append(stack.pop())
                         on_stack.discard(members[-1])
