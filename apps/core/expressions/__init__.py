@@ -31,7 +31,7 @@ from apps.core.expressions.documents import (
     render_with,
 )
 from apps.core.expressions.errors import ExpressionError, ExpressionSyntaxError, LimitExceeded, UndefinedValue
-from apps.core.expressions.expression import Expression, Name, Operand, compile_expression
+from apps.core.expressions.expression import Expression, Name, Operand, Read, compile_expression
 from apps.core.expressions.scope import Lazy, Scope
 from apps.core.expressions.templates import Piece, Template, inner_expression, parse_template
 from apps.core.expressions.values import NOTHING, member_of
@@ -48,6 +48,7 @@ __all__ = [
     "Name",
     "Operand",
     "Piece",
+    "Read",
     "Rendered",
     "Rendering",
     "Scope",

@@ -57,6 +57,16 @@ class Name:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Read:
+    """A path that an expression reads: its name, what follows as far as it is written down, and where it stands."""
+
+    root: str
+    keys: tuple[str | int, ...]
+    complete: bool  # nothing that is worked out follows the keys
+    offset: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operand:
     """A path that an expression read: as written, its names and indexes one by one, and what stood there or None."""
 
@@ -143,6 +153,11 @@ class Expression:
         return [Name(text=part.root, offset=part.start) for part in _walk(self._node) if isinstance(part, Path)]
 
     @property
+    def reads(self) -> list[Read]:
+        """The paths it reads, whatever their values; those in brackets of others too."""
+        return [_read(part) for part in _walk(self._node) if isinstance(part, Path)]
+
+    @property
     def functions(self) -> list[Name]:
         """The functions it calls that not every place has."""
         return [Name(text=call.name, offset=call.start) for call in self._calls]
@@ -171,6 +186,16 @@ def _walk(node: Node) -> Iterator[Node]:
         current = pending.pop()
         yield current
         pending.extend(reversed(current.children))
+
+
+def _read(path: Path) -> Read:
+    keys: list[str | int] = []
+    for member in path.members:
+        if member.key is None:
+            break
+        keys.append(member.key)
+    complete = len(keys) == len(path.members)
+    return Read(root=path.root, keys=tuple(keys), complete=complete, offset=path.start)
 
 
 def _outermost_paths(node: Node) -> Iterator[Path]:
