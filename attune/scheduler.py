@@ -7,6 +7,8 @@ import time
 from django.conf import settings
 from django.db import close_old_connections, connection
 
+from apps.core import rounds
+from apps.core.rounds import Round
 from apps.executions import sweep
 from apps.rules.sweep import decide_undecided
 from attune.housekeeping import Housekeeping
@@ -20,11 +22,12 @@ _PATIENCE_SECONDS = 5.0  # for a firing under way, at the end
 
 
 class Scheduler:
-    """Turn the sweep every ATTUNE_SWEEP_SECONDS, and earlier when something becomes due earlier."""
+    """Turn the sweep and what the apps registered (``core/rounds.py``), each in its time."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._housekeeping = Housekeeping()
+        self._due_at: dict[str, float] = {}  # by part, on the monotonic clock
         self._timers = TimerClock()
         self._thread = threading.Thread(target=self.run, name="scheduler", daemon=True)
 
@@ -54,18 +57,35 @@ class Scheduler:
             connection.close()
 
     def turn(self) -> float:
-        """Sweep once; return the seconds until the next turn. A fault is logged and the next turn tries again."""
-        began = time.monotonic()
-        due_seconds = None
+        """Do what is due; return the seconds until the next turn. A fault is logged and the next turn tries again."""
+        waits = [self._do(part) for part in self._parts()]
+        self._housekeeping.turn()
+        close_old_connections()  # on PostgreSQL the wait holds none
+        return max(_SHORTEST_WAIT_SECONDS, min(waits))
+
+    def _parts(self) -> list[Round]:
+        return [_SWEEP, *rounds.registered()]
+
+    def _do(self, part: Round) -> float:
+        """Do a part when it is due; return the seconds until it is again."""
+        every = part.every_seconds or settings.SWEEP_SECONDS
         try:
             close_old_connections()
-            sweep.sweep()
-            decide_undecided()
-            due_seconds = sweep.next_due()
-            self._housekeeping.turn()
+            if time.monotonic() >= self._due_at.get(part.name, 0.0):
+                self._due_at[part.name] = time.monotonic() + every
+                part.work()
+            seconds = part.next_due() if part.next_due is not None else None
         except Exception:
-            logger.exception("A round of the scheduler failed; the next one tries again")
-        finally:
-            close_old_connections()  # on PostgreSQL the wait holds none
-        next_round = settings.SWEEP_SECONDS - (time.monotonic() - began)
-        return max(_SHORTEST_WAIT_SECONDS, next_round if due_seconds is None else min(next_round, due_seconds))
+            logger.exception("A round of the scheduler failed (%s); the next one tries again", part.name)
+            return every
+        if seconds is not None:
+            self._due_at[part.name] = min(self._due_at[part.name], time.monotonic() + seconds)
+        return max(0.0, self._due_at[part.name] - time.monotonic())
+
+
+def _sweep() -> None:
+    sweep.sweep()
+    decide_undecided()
+
+
+_SWEEP = Round(name="sweep", work=_sweep, next_due=sweep.next_due)
