@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,12 @@ PROMPTLY_SECONDS = 1.0
 
 
 @pytest.fixture
-def up(tmp_path: Path, processes: Processes) -> Up:
+def up(tmp_path: Path, processes: Processes, migrated: Callable[[Path], Path]) -> Up:
     for name, text in PACK.items():
         path = tmp_path / "pack" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    up = processes.up(tmp_path / "state")
+    up = processes.up(migrated(tmp_path / "state"))
     up.wait_ready()
     return up
 

@@ -22,9 +22,9 @@ def nobody_is_startled(output: str) -> bool:
 
 
 def test_first_start_shows_where_things_are_and_works(
-    processes: Processes, stack: dict[str, str], tmp_path: Path
+    processes: Processes, empty_stack: dict[str, str], tmp_path: Path
 ) -> None:
-    product = processes.up(tmp_path, **stack)
+    product = processes.up(tmp_path, **empty_stack)
     product.wait_for(r"Ctrl-C stops it\.")
 
     output = product.output()
@@ -46,8 +46,10 @@ def test_first_start_shows_where_things_are_and_works(
     assert (row["status"], row["result"]["stdout"]) == ("completed", "hello, world\n")
 
 
-def test_health_answers_from_the_first_second(processes: Processes, stack: dict[str, str], tmp_path: Path) -> None:
-    product = processes.up(tmp_path, **stack)
+def test_health_answers_from_the_first_second(
+    processes: Processes, empty_stack: dict[str, str], tmp_path: Path
+) -> None:
+    product = processes.up(tmp_path, **empty_stack)
     began = time.monotonic()
     wait_until(lambda: product.status("/health"), what="an answer")
     answered_after = time.monotonic() - began
@@ -65,16 +67,16 @@ def test_health_answers_from_the_first_second(processes: Processes, stack: dict[
 
 
 def test_password_made_up_at_the_first_start_is_shown_once(
-    processes: Processes, stack: dict[str, str], tmp_path: Path
+    processes: Processes, empty_stack: dict[str, str], tmp_path: Path
 ) -> None:
     nothing_configured = {"ATTUNE_ADMIN_LOGIN": "", "ATTUNE_ADMIN_PASSWORD": ""}
-    first = processes.up(tmp_path, **stack, **nothing_configured)
+    first = processes.up(tmp_path, **empty_stack, **nothing_configured)
     shown = first.wait_for(r"Sign in as admin with the password (\S+)")
     first.wait_for(r"Ctrl-C stops it")
     first.interrupt()
     first.wait()
 
-    second = processes.up(tmp_path, **stack, **nothing_configured)
+    second = processes.up(tmp_path, **empty_stack, **nothing_configured)
     second.wait_for(r"Ctrl-C stops it")
 
     assert "with the password" not in second.output()
@@ -110,10 +112,10 @@ def test_signal_ends_it_cleanly_within_seconds(
 
 
 def test_ctrl_c_while_starting_ends_it_without_a_traceback(
-    processes: Processes, stack: dict[str, str], tmp_path: Path
+    processes: Processes, empty_stack: dict[str, str], tmp_path: Path
 ) -> None:
     for delay_seconds in (0.1, 0.4, 0.8, 1.2):
-        product = processes.up(tmp_path, **stack)
+        product = processes.up(tmp_path, **empty_stack)
         time.sleep(delay_seconds)  # another moment of the start each time
         product.interrupt()
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,13 @@ def messages(client: httpx.Client) -> list[str]:
 
 
 @pytest.mark.sqlite
-def test_files_that_change_start_executions(processes: Processes, tmp_path: Path) -> None:
+def test_files_that_change_start_executions(
+    processes: Processes, tmp_path: Path, migrated: Callable[[Path], Path]
+) -> None:
     folder = tmp_path / "inbox"
     folder.mkdir()
     (folder / "old.csv").write_text("there before")
-    up = processes.up(tmp_path / "state", **SENSORS)
+    up = processes.up(migrated(tmp_path / "state"), **SENSORS)
     up.wait_ready()
 
     with up.client() as client:
@@ -94,8 +97,10 @@ def test_files_that_change_start_executions(processes: Processes, tmp_path: Path
 
 
 @pytest.mark.sqlite
-def test_sensors_end_with_the_product_and_run_once_after_it(processes: Processes, tmp_path: Path) -> None:
-    up = processes.up(tmp_path / "state", **SENSORS)
+def test_sensors_end_with_the_product_and_run_once_after_it(
+    processes: Processes, tmp_path: Path, migrated: Callable[[Path], Path]
+) -> None:
+    up = processes.up(migrated(tmp_path / "state"), **SENSORS)
     up.wait_ready()
     with up.client() as client:
         watch(client, tmp_path)
