@@ -242,6 +242,7 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_ADMIN_PASSWORD", parse=sized_text(8, 128), default=None, default_text="random, printed once", meaning="that administrator's password"),
     _V(name="ATTUNE_SEED_IDENTITIES", parse=seed_identities, default=[], default_text="none", meaning="JSON list of {login, password, permission_sets?}, made when absent"),
     _V(name="ATTUNE_ALLOW_SELF_REGISTRATION", parse=boolean, default=False, meaning="anybody may register; new identities hold no rights"),
+    _V(name="ATTUNE_INQUIRIES_OPEN_TO_ALL", parse=boolean, default=False, meaning="anybody who is signed in may answer inquiries that are assigned to nobody"),
     # The worker (execution.md section 21).
     _V(name="ATTUNE_WORKER_NAME", parse=text, default=socket.gethostname(), default_text="host name", meaning="unique name of this worker"),
     _V(name="ATTUNE_WORKER_TYPE", parse=choice("local", "remote", "container"), default="local", meaning="kind of worker"),

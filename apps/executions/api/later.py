@@ -13,12 +13,11 @@ from apps.executions.api.base import ExecutionViews
 
 @extend_schema(exclude=True)
 class LaterViewSet(ExecutionViews):
-    """Streams, workflows, inquiries."""
+    """Streams, workflows."""
 
     grants: ClassVar = {
         "stream": filtered("executions:read"),
         "workflow": by_object("executions:read"),
-        "inquiries": filtered("inquiries:read"),
         "rerun": by_object("actions:execute"),
         "reschedule": "executions:update",
     }
@@ -31,11 +30,6 @@ class LaterViewSet(ExecutionViews):
         """Show an execution as the workflow it is."""
         self.get_object()
         raise NotImplementedYet("Workflows are not there yet")
-
-    def inquiries(self, request: Request, pk: str) -> Response:
-        """List the questions an execution has asked."""
-        self.existing()
-        raise NotImplementedYet("Inquiries are not there yet")
 
     def rerun(self, request: Request, pk: str) -> Response:
         """Run chosen tasks of a workflow again."""

@@ -18,7 +18,7 @@ REQUEST = "request"
 _HIGHEST = 60  # levels; executions are nested 50 deep at most
 
 # Kinds of resources with which a chain ends.
-_LINKED = frozenset({"event", "enforcement", "execution"})
+_LINKED = frozenset({"event", "enforcement", "execution", "inquiry"})
 
 _above: dict[str, Above] = {}
 

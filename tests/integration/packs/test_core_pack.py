@@ -19,7 +19,7 @@ def test_everything_is_loaded_without_a_warning(settings):
     )  # fmt: skip
     assert pack_directory(pack) == settings.CORE_PACK_DIR
     assert list(Action.objects.values_list("ref", flat=True)) == [
-        "core.echo", "core.http_request", "core.noop", "core.sleep",
+        "core.ask", "core.echo", "core.http_request", "core.noop", "core.sleep",
     ]  # fmt: skip
     assert list(Runtime.objects.filter(pack=pack).values_list("ref", flat=True)) == [
         "core.go", "core.java", "core.native", "core.nodejs", "core.perl", "core.python", "core.r", "core.ruby",

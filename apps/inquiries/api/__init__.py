@@ -1,0 +1,1 @@
+"""Inquiries over HTTP (api.md section 15)."""
