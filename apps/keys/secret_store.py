@@ -13,6 +13,7 @@ EVENT_PAYLOAD = "event_payload"
 QUEUE_ITEM_PAYLOAD = "queue_item_payload"
 PACK_CONFIG = "pack_config"
 WEBHOOK_CONFIG = "webhook_config"
+RULE_PARAMS = "rule_params"
 
 
 def put(

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from apps.events import notices, rule_links, timers
 from apps.events.rule_port import RuleUse
+from apps.rules import secrets
 from apps.rules.models import Rule, RuleQuerySet
 
 CREATED, UPDATED, ENABLED, DISABLED, DELETED = (
@@ -52,6 +53,7 @@ def rule_deleted(rule: Rule) -> None:
     timers.disarm(rule.pk)
     _lock(Rule.objects.filter(pk=rule.pk))
     rule_links.forget_rule(rule.pk)
+    secrets.forget_rule(rule.pk)
     notices.rule_changed(DELETED, use_of(rule))
 
 

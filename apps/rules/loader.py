@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from apps.actions.models import Action
-from apps.core.errors import UnprocessableEntity
+from apps.core.errors import AttuneError, UnprocessableEntity
 from apps.core.schemas import Violation
 from apps.events.models import Trigger
 from apps.identity.grants import STANDARD
@@ -12,7 +12,7 @@ from apps.identity.models import PermissionSet
 from apps.packs.components import Component, FaultyComponent
 from apps.packs.models import Pack
 from apps.packs.rows import delete_stale, store
-from apps.rules import effects
+from apps.rules import effects, secrets
 from apps.rules.conditions import check_conditions
 from apps.rules.holding import KINDS, holding_problems, without_nulls
 from apps.rules.models import Rule
@@ -29,9 +29,13 @@ class RuleLoader:
         _warn(component, fields)
         known = Rule.objects.filter(ref=component.ref).first()
         before = None if known is None else effects.use_of(known)
+        put_away = _put_secrets_away(fields, known)
         changed = known is None or any(getattr(known, name) != value for name, value in fields.items())
         rule = store(Rule, pack, component.ref, fields)
-        if changed:
+        if put_away.changed:
+            put_away.keep(rule)
+            rule.save(update_fields=["updated"])  # who keeps the rule in memory has to read it again
+        if changed or put_away.changed:
             effects.rule_saved(rule, before)
 
     def remove_stale(self, pack: Pack, kept_refs: Collection[str]) -> list[str]:
@@ -58,6 +62,15 @@ def rule_fields(component: Component) -> dict[str, Any]:
         "alert_on_failure": component.flag("alert_on_failure"),
         **{kind: _holding(component, kind) for kind in KINDS},
     }
+
+
+def _put_secrets_away(fields: dict[str, Any], known: Rule | None) -> secrets.PutAway:
+    try:
+        put_away = secrets.put_away(fields["action_params"], fields["action"].param_schema, stored=known)
+    except AttuneError as error:
+        raise FaultyComponent(f"action_params: {error.message}", key="action_params") from error
+    fields["action_params"] = put_away.shown
+    return put_away
 
 
 def _found(model: Any, component: Component, key: str, noun: str) -> Any:

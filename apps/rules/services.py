@@ -10,7 +10,7 @@ from apps.core.errors import ConflictError, NotFound, ValidationFailed
 from apps.events.models import Trigger
 from apps.identity.models import Identity
 from apps.packs.models import Pack
-from apps.rules import effects
+from apps.rules import effects, secrets
 from apps.rules.holding import KINDS, holding_problems, without_nulls
 from apps.rules.models import Rule
 from apps.rules.parameters import check_parameters, check_sizes
@@ -59,9 +59,11 @@ def create_rule(
         trigger=rule.trigger,
         trigger_params=rule.trigger_params,
         action=rule.action,
-        action_params=rule.action_params,
+        action_params=secrets.given_params(rule.action_params, stored=None),
     )
+    put_away = _put_secrets_away(rule, stored=None)
     rule.save(force_insert=True)
+    put_away.keep(rule)
     effects.rule_saved(rule, None)
     return rule
 
@@ -81,14 +83,18 @@ def update_rule(rule_id: int, changes: Mapping[str, Any]) -> Rule:
     for name in changed:
         setattr(rule, name, values[name])
     rule.clean_fields(exclude=_RELATIONS)
+    is_run_otherwise = bool(changes.keys() & {"action_ref", "action_params"})
     check_parameters(
         trigger=rule.trigger if changes.keys() & {"trigger_ref", "trigger_params"} else None,
         trigger_params=rule.trigger_params,
-        action=rule.action if changes.keys() & {"action_ref", "action_params"} else None,
-        action_params=rule.action_params,
+        action=rule.action if is_run_otherwise else None,
+        action_params=secrets.given_params(rule.action_params, stored=rule) if is_run_otherwise else {},
     )
-    if changed:
-        rule.save(update_fields=[*changed, "updated"])
+    put_away = _put_secrets_away(rule, stored=rule) if is_run_otherwise else None
+    if changed or (put_away is not None and put_away.changed):
+        rule.save(update_fields={*changed, "updated", *(("action_params",) if put_away is not None else ())})
+        if put_away is not None:
+            put_away.keep(rule)
         effects.rule_saved(rule, before)
     return rule
 
@@ -121,6 +127,12 @@ def _locked(rule_id: int) -> Rule:
     if rule is None:
         raise RuleNotFound(str(rule_id))
     return rule
+
+
+def _put_secrets_away(rule: Rule, *, stored: Rule | None) -> secrets.PutAway:
+    put_away = secrets.put_away(rule.action_params, rule.action and rule.action.param_schema, stored=stored)
+    rule.action_params = put_away.shown
+    return put_away
 
 
 def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from apps.events.models import Event
 from apps.events.secrets import real_payload
 from apps.rules.drafts import Draft
 from apps.rules.judging import EventView, Judgement, judge
+from apps.rules.secrets import is_template
 
 
 def stored_event(draft: Draft, event_id: int) -> EventView:
@@ -70,10 +71,10 @@ def _violations(draft: Draft, judgement: Judgement) -> Iterator[dict[str, Any]]:
 
 
 def _written_at(params: Any, path: str) -> str:
-    """Return the text that the rule has at this path, "" when it has none there."""
+    """Return the template that the rule has at this path, "" when it has none there."""
     for name in path.split("."):
         if isinstance(params, list):
             params = params[int(name)] if name.isdecimal() and int(name) < len(params) else None
         else:
             params = params.get(name) if isinstance(params, Mapping) else None
-    return params if isinstance(params, str) else ""
+    return params if is_template(params) else ""

@@ -16,6 +16,7 @@ from apps.packs.models import Pack
 from apps.packs.secrets import real_config, secret_settings
 from apps.rules.judging import EventView, RuleView
 from apps.rules.models import Rule
+from apps.rules.secrets import real_params
 from apps.rules.windows import Windows
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def view_of_rule(rule: Rule, **drafts: Any) -> RuleView:
         "id": rule.pk,
         "ref": rule.ref,
         "conditions": rule.conditions,
-        "action_params": rule.action_params,
+        "action_params": real_params(rule),
         "windows": Windows(dedupe=rule.dedupe, aggregate=rule.aggregate, throttle=rule.throttle),
         "param_schema": action.param_schema if action is not None else None,
         "strict": action.strict_parameters if action is not None else False,

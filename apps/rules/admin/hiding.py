@@ -7,6 +7,7 @@ from operator import getitem
 from typing import Any
 
 from apps.core.schemas import secret_paths
+from apps.rules.secrets import is_template
 
 STARS = "***"
 
@@ -16,7 +17,7 @@ def hide(schema: Any, value: Any) -> Any:
     shown = copy.deepcopy(value)
     for *way, last in secret_paths(schema, shown):
         holder = reduce(getitem, way, shown)
-        if not _is_template(holder[last]):
+        if not is_template(holder[last]):
             holder[last] = STARS
     return shown
 
@@ -29,10 +30,6 @@ def restore(schema: Any, given: Any, before: Any) -> Any:
         if holder[last] == STARS:
             holder[last] = _at(before, [*way, last])
     return kept
-
-
-def _is_template(value: Any) -> bool:
-    return isinstance(value, str) and "{{" in value and "}}" in value
 
 
 def _at(value: Any, path: list[str | int]) -> Any:

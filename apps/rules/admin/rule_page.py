@@ -24,6 +24,7 @@ from apps.rules.admin.hiding import hide
 from apps.rules.conditions import check_conditions
 from apps.rules.models import Outcome, Rule, RuleDecision
 from apps.rules.parameters import action_violations, trigger_violations
+from apps.rules.secrets import real_params
 
 SHOWN_DECISIONS = 20
 COUNTED_DECISIONS = 500  # the newest, by outcome
@@ -111,7 +112,7 @@ def _violations(rule: Rule) -> Iterator[str]:
             for found in trigger_violations(rule.trigger, rule.trigger_params):
                 yield f"Settings of the trigger: {found.message}."
         if rule.action is not None:
-            for found in action_violations(rule.action, rule.action_params):
+            for found in action_violations(rule.action, real_params(rule)):
                 yield f"Parameters of the action: {found.message}."
     except UnprocessableEntity as error:
         yield error.message
