@@ -1,9 +1,12 @@
 """Values that are stored to be used: keys with their owners, and the secret parts of other rows."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Cast, Coalesce
 
+from apps.core import clock
 from apps.core.fields import RefField, Text
 from apps.core.models import ImmutableRow, Row
 from apps.core.refs import validate_key_ref
@@ -17,6 +20,14 @@ class OwnerType(models.TextChoices):
     PACK = "pack"
     ACTION = "action"
     SENSOR = "sensor"
+
+
+
+def restrict_while_live(collector: Any, field: Any, rows: "models.QuerySet[Any]", using: str) -> None:
+    """Refuse to delete an owner for the sake of its keys; expired ones read as absent and go with it."""
+    expired = Q(expires_at__lte=clock.now())
+    models.CASCADE(collector, field, rows.filter(expired), using)
+    models.RESTRICT(collector, field, rows.exclude(expired), using)
 
 
 OWNER_IDS = ("owner_identity_id", "owner_pack_id", "owner_action", "owner_sensor")
@@ -36,10 +47,10 @@ class Key(Row):
     ref = RefField(unique=True, validators=[validate_key_ref])
     owner_type = Text(max_length=20, choices=OwnerType)
     owner_identity = models.ForeignKey(
-        Identity, on_delete=models.RESTRICT, null=True, blank=True, db_column="owner_identity", related_name="+"
+        Identity, on_delete=restrict_while_live, null=True, blank=True, db_column="owner_identity", related_name="+"
     )
     owner_pack = models.ForeignKey(
-        Pack, on_delete=models.RESTRICT, null=True, blank=True, db_column="owner_pack", related_name="+"
+        Pack, on_delete=restrict_while_live, null=True, blank=True, db_column="owner_pack", related_name="+"
     )
     # Actions and sensors live in higher apps, which take their keys along when they are deleted.
     owner_action = models.BigIntegerField(null=True, blank=True)

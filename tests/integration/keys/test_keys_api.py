@@ -10,6 +10,7 @@ from django.db.models import RestrictedError
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.core import clock
 from apps.core.cipher import Cipher
 from apps.identity.audit import trail
 from apps.identity.models import AuditEvent, IdempotencyRecord
@@ -444,6 +445,22 @@ def test_a_pack_and_an_identity_with_keys_stay(api):
     assert (answer.status_code, answer.json()["error"]) == (422, "It is still used by 2 keys")
     with pytest.raises(RestrictedError):
         person.delete()
+
+
+def test_expired_keys_do_not_keep_their_owners(api):
+    over = clock.now() - timedelta(seconds=1)
+    pack, person = make_pack(), make_identity()
+    for owner in (pack, person):
+        make_key(owner, expires_at=over)
+    kept = make_key(pack, expires_at=clock.now() + timedelta(hours=1))
+    assert api.delete(f"/api/v1/packs/{pack.ref}").json()["error"] == "It is still used by 1 key"
+    assert Key.objects.filter(owner_pack=pack).count() == 2
+    kept.delete()
+
+    assert api.delete(f"/api/v1/packs/{pack.ref}").status_code == 200
+    assert api.delete(f"/api/v1/identities/{person.pk}").status_code == 200
+
+    assert Key.objects.count() == 0
 
 
 def test_the_keys_of_an_action_and_a_sensor_go_with_them(api):
