@@ -2,8 +2,9 @@
 The buffer between what happens and the table: nothing that acts waits for the database.
 
 One thread per process writes what has gathered, in batches. Nothing is lost while the process lives: a database that
-is away is waited for, and a full buffer makes whoever adds wait. A stop flushes; what cannot be written even then goes
-to the server's log.
+is away is waited for, and a full buffer makes whoever adds wait. That is bounded, so that the product still answers in a
+long outage: the wait of each one, the buffer by then growing slowly, and in the end its size. A stop flushes; what finds
+no room, or cannot be written even then, goes to the server's log.
 """
 
 import atexit
@@ -26,6 +27,9 @@ from apps.identity.audit.entry import Entry
 logger = logging.getLogger(__name__)
 
 CAPACITY = 10_000
+# Of whoever adds to a full buffer. All threads that answer requests may wait at once, and health is asked for meanwhile.
+LONGEST_WAIT_SECONDS = 2.0
+MOST_TIMES_CAPACITY = 10  # some 200 MB of events
 # An event is readable a second after its request at the latest; batches want to be large.
 COLLECT_SECONDS = 0.25
 STOP_SECONDS = 5.0
@@ -40,10 +44,12 @@ class Trail:
         store: Callable[[Sequence[Entry]], None] = storing.store,
         *,
         capacity: int = CAPACITY,
+        longest_wait_seconds: float = LONGEST_WAIT_SECONDS,
         background: bool = True,
     ) -> None:
         self._store = store
         self._capacity = capacity
+        self._longest_wait_seconds = longest_wait_seconds
         self._background = background
         self._begin_anew()
 
@@ -64,19 +70,26 @@ class Trail:
 
     def add(self, entry: Entry, *, may_wait: bool = True) -> None:
         """
-        Take an entry; waits for room in a full buffer.
+        Take an entry; waits a while for room in a full buffer.
 
         ``may_wait`` False is for whoever holds a lock that the writer may need.
         """
         with self._lock:
             if may_wait and self._background:
-                self._written.wait_for(self._has_room)
-            self._entries.append(entry)
-            self._count_added += 1
-            if self._background and not self._ending and (self._thread is None or not self._thread.is_alive()):
-                self._start()
-            if len(self._entries) in (1, storing.MOST_ROWS):
-                self._work.notify()
+                self._written.wait_for(self._has_room, self._longest_wait_seconds)
+            has_taken = len(self._entries) < MOST_TIMES_CAPACITY * self._capacity
+            if has_taken:
+                self._take(entry)
+        if not has_taken:
+            _log([entry], "There is no room for more audit events while the database is away; this one is not in it")
+
+    def _take(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self._count_added += 1
+        if self._background and not self._ending and (self._thread is None or not self._thread.is_alive()):
+            self._start()
+        if len(self._entries) in (1, storing.MOST_ROWS):
+            self._work.notify()
 
     def flush(self, timeout_seconds: float = STOP_SECONDS) -> bool:
         """Write everything that was added so far; return False when it did not succeed in time."""
@@ -105,7 +118,7 @@ class Trail:
         if thread is not None and clean:
             thread.join(timeout_seconds)
         if not clean:
-            _log(left)
+            _log(left, f"{len(left)} audit events could not be written before the end; they follow")
         return clean
 
     def forget(self) -> None:
@@ -178,8 +191,8 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-def _log(entries: Sequence[Entry]) -> None:
-    logger.error("%d audit events could not be written before the end; they follow", len(entries))
+def _log(entries: Sequence[Entry], why: str) -> None:
+    logger.error(why)
     for entry in entries:
         logger.error("audit event %s", json.dumps({"created": entry.at.isoformat(), **entry.columns}, default=str))
 

@@ -1,5 +1,6 @@
 """The buffer between what happens and the audit table."""
 
+import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -100,6 +101,23 @@ def test_full_buffer_makes_whoever_adds_wait_and_loses_nothing(trail: Trail, sto
     assert added.is_set()
     assert trail.flush(5)
     assert store.kept == [str(number) for number in range(60)]
+
+
+def test_full_buffer_grows_slowly_and_in_the_end_goes_to_the_log(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = Trail(store, capacity=2, longest_wait_seconds=0.01)
+    store.there.clear()
+
+    for number in range(23):
+        trail.add(entry(number))
+
+    assert len(trail) == 20
+    logged = [record.getMessage() for record in caplog.records if record.getMessage().startswith("audit event {")]
+    assert [json.loads(text.removeprefix("audit event "))["event_type"] for text in logged] == ["20", "21", "22"]
+    store.there.set()
+    assert trail.close(10)
+    assert store.kept == [str(number) for number in range(20)]
 
 
 def test_whoever_may_not_wait_goes_over_the_limit(trail: Trail, store: Store) -> None:
