@@ -32,10 +32,11 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What a file holds, and the line of each key of its top level."""
+    """What a file holds, and the line of each key of its top level; ``root`` tells where every value stands."""
 
     value: Any
     key_lines: Mapping[str, int] = field(default_factory=dict)
+    root: yaml.Node | None = field(default=None, repr=False, compare=False)
 
 
 def read_yaml(path: Path) -> Document:
@@ -114,7 +115,7 @@ def _document(loader: "_Loader") -> Document:
     key_lines = {}
     if isinstance(root, yaml.MappingNode):
         key_lines = {key.value: key.start_mark.line + 1 for key, _ in root.value if isinstance(key, yaml.ScalarNode)}
-    return Document(value=loader.construct_document(root), key_lines=key_lines)
+    return Document(value=loader.construct_document(root), key_lines=key_lines, root=root)
 
 
 def _expanded_size(node: yaml.Node, known: dict[int, int | None]) -> int:

@@ -104,6 +104,15 @@ class Graph:
         return {name: tuple(names) for name, names in found.items()}
 
     @cached_property
+    def joins_after(self) -> Mapping[str, tuple[str, ...]]:
+        """By task, the tasks with a join that wait for it among others."""
+        found: dict[str, list[str]] = {}
+        for task in self.tasks.values():
+            for name in self.predecessors[task.name] if task.join else ():
+                found.setdefault(name, []).append(task.name)
+        return {name: tuple(names) for name, names in found.items()}
+
+    @cached_property
     def entry(self) -> tuple[str, ...]:
         """The tasks nobody names in a ``do``, sub-tasks of blocks left out."""
         return tuple(

@@ -28,12 +28,13 @@ ALL = "all"  # of `join`
 
 @dataclass(kw_only=True)
 class TaskReading:
-    """A task with the places of what it says."""
+    """A task with the places of what it says; ``permission_key`` is the key that names its permission sets."""
 
     task: Task
     path: Path
     steps: list[Step]
     join_all: bool = False
+    permission_key: str = "permission_set_refs"
 
 
 @dataclass(kw_only=True)
@@ -181,7 +182,14 @@ class _Tasks:
             block=block,
         )
         if name is not None:
-            self.found.insert(position, TaskReading(task=task, path=fields.path, steps=steps, join_all=join_all))
+            reading = TaskReading(
+                task=task,
+                path=fields.path,
+                steps=steps,
+                join_all=join_all,
+                permission_key=_permission_key(fields),
+            )
+            self.found.insert(position, reading)
         return name
 
     def _name(self, fields: Fields) -> str | None:
@@ -273,8 +281,13 @@ def _is_retry(value: Any) -> bool:
     return all(value.get(key) is None or is_number(value[key]) for key in ("delay", "max_delay"))
 
 
+def _permission_key(fields: Fields) -> str:
+    """Return the key that names permission sets, or its older spelling."""
+    return "permission_set_refs" if fields.get("permission_set_refs") is not None else "permission_set_ref"
+
+
 def _permission_sets(fields: Fields) -> Any:
-    key = "permission_set_refs" if fields.get("permission_set_refs") is not None else "permission_set_ref"
+    key = _permission_key(fields)
     value = fields.get(key)
     texts = value if isinstance(value, list) else [value]
     if value is not None and not all(isinstance(text, str) for text in texts):
