@@ -97,7 +97,8 @@ class WorkflowTask(Row):
 
     ``transitions``: [{"index", "when", "fired", "error"}]; ``published``: what its transitions published, secrets as
     markers. ``error``: why it failed without a child. ``last_execution``: the child that ended last, whose view is
-    the task's result. ``block``: the parallel block it belongs to. ``window``: how many of its ``item_count`` children
+    the task's result. ``joined``: the predecessors of its iteration that its join counted. ``block``: the parallel
+    block it belongs to. ``window``: how many of its ``item_count`` children
     run at once; null item_count: one child, no items. ``deadline``: of a parallel block. ``reused_from``: the child of
     an earlier run whose result was taken over.
     """
@@ -114,6 +115,7 @@ class WorkflowTask(Row):
     status = Text(max_length=10, choices=TaskStatus, default=TaskStatus.PENDING, db_default="pending")
     triggered_by = models.TextField(null=True)
     triggered_iteration = models.IntegerField(null=True)
+    joined = JSONList(default=list, db_default=[])
     transitions = JSONList(default=list, db_default=[])
     published = models.JSONField(default=dict, db_default={})
     started_at = models.DateTimeField(null=True)
@@ -209,6 +211,12 @@ class WorkflowTaskDispatch(Row):
                 fields=["workflow_execution", "task_name", "iteration", "outcome"],
                 condition=Q(outcome__isnull=False) & ~Q(outcome="succeeded"),
                 name="workflow_dispatch_failed",
+            ),
+            # The sweep: what runs, and the end of which may have been missed.
+            models.Index(
+                fields=["execution"],
+                condition=Q(outcome__isnull=True, released=True),
+                name="workflow_dispatch_running",
             ),
         )
 

@@ -139,8 +139,12 @@ class Book(Protocol):
         """Make the children; all but the first ``run.window`` of them are held back."""
         ...
 
-    def note_end(self, end: ChildEnd) -> bool:
-        """Write down the end of a child; False when that was done before."""
+    def note_end(self, end: ChildEnd) -> Literal["released", "held", "again"]:
+        """
+        Write down the end of a child; return whether it had been released, or still was held back.
+
+        ``again``: that was done before.
+        """
         ...
 
     def release_next(self, run: TaskRun) -> None:

@@ -67,7 +67,7 @@ class Core:
 
         Children that wait are cancelled; with ``cancel_running`` those that run too.
         """
-        if self._book.stop is None:
+        if self._book.stop is None or stop.status == "cancelled":
             self._book.stop = stop
         runs = self._book.running()
         self._guarded(lambda: [self._cancel(run, stop.error, running=cancel_running) for run in runs])
@@ -208,7 +208,8 @@ class Core:
     # --- A task ends ------------------------------------------------------------------------------------------------
 
     def _take_in(self, end: ChildEnd) -> None:
-        if not self._book.note_end(end):
+        noted = self._book.note_end(end)
+        if noted == "again":
             return
         run = self._book.find(end.name, end.iteration)
         if run is None or run.status != "running" or run.outcome is not None:
@@ -218,12 +219,12 @@ class Core:
             run.outcome = end.outcome
             self._ended.append(run)
         else:
-            self._item_ended(run, end)
+            self._item_ended(run, end, makes_room=noted == "released")
 
-    def _item_ended(self, run: TaskRun, end: ChildEnd) -> None:
+    def _item_ended(self, run: TaskRun, end: ChildEnd, *, makes_room: bool) -> None:
         if end.outcome != "succeeded" and run.error is None and self._graph.tasks[run.name].fail_fast:
             self._cancel(run, "Stopped after the first failure")
-        elif run.error is None:
+        elif run.error is None and makes_room:
             self._book.release_next(run)
         if self._book.has_open_children(run):
             self._book.save(run)

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from apps.core.markers import restored
 from apps.workflows.definition.graph import Graph, Task
@@ -133,13 +133,13 @@ class MemoryBook:
         self.children[key], self._next_held[key], self._open[key] = made, window, len(made)
         self.due.extend(made[:window])
 
-    def note_end(self, end: ChildEnd) -> bool:
+    def note_end(self, end: ChildEnd) -> Literal["released", "held", "again"]:
         child = self.children[end.name, end.iteration][end.index or 0]
         if child.outcome is not None:
-            return False
+            return "again"
         child.outcome = end.outcome
         self._open[end.name, end.iteration] -= 1
-        return True
+        return "released" if child.released else "held"
 
     def release_next(self, run: TaskRun) -> None:
         key = (run.name, run.iteration)
