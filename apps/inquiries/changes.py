@@ -63,8 +63,8 @@ def update_inquiry(inquiry_id: int, changes: Mapping[str, Any], *, caller: "Call
     """
     Change ``assigned_to``, ``status`` or ``response``; what is missing stays.
 
-    A new status has the same effect as what it usually comes from: an answer, a deadline, a cancel. Whoever gives the
-    answer so must be one who may respond. Only a pending inquiry gets another status or an answer. Raises
+    A new status has the same effect as what it usually comes from: an answer, a deadline, a cancel; a response alone is
+    an answer. Whoever gives it so must be one who may respond. Only a pending inquiry gets another status or an answer. Raises
     InquiryNotFound, Forbidden, UnprocessableEntity, ValidationFailed.
     """
     inquiry, execution = responding.locked(inquiry_id)
@@ -73,20 +73,20 @@ def update_inquiry(inquiry_id: int, changes: Mapping[str, Any], *, caller: "Call
         _check_assignee(changes["assigned_to"])
         inquiry.set(assigned_to_id=changes["assigned_to"])
         asked("updated", inquiry, by=caller, assigned_to=changes["assigned_to"])
-    target = changes.get("status", inquiry.status)
+    target = changes.get("status", InquiryStatus.RESPONDED if "response" in changes else inquiry.status)
     if target == inquiry.status and "response" not in changes:
         return inquiry
     _check_open(inquiry)
+    if "response" in changes and target != InquiryStatus.RESPONDED:
+        raise UnprocessableEntity("A response belongs to the status 'responded'")
     match target:
         case InquiryStatus.RESPONDED:
             rights.check_may_respond(caller, inquiry)
             responding.answer(inquiry, execution, changes.get("response"), caller=caller)
         case InquiryStatus.CANCELLED:
             responding.cancel(inquiry, execution, caller=caller)
-        case InquiryStatus.TIMEOUT:
-            responding.time_out(inquiry, execution)
         case _:
-            raise UnprocessableEntity("A response belongs to the status 'responded'")
+            responding.time_out(inquiry, execution)
     return inquiry
 
 

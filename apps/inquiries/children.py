@@ -4,6 +4,7 @@ The executions of ``core.ask`` behind inquiries: how they end.
 Every function is called under a lock on the root of the execution's tree and on its row (``executions.trees``).
 """
 
+from datetime import timedelta
 from typing import Any
 
 from apps.core import clock
@@ -65,16 +66,14 @@ def end(
     **columns: Any,
 ) -> None:
     step = Step(source=Status(execution.status), target=target, actor=actor, reason=reason)
-    now = clock.now()
-    begun = execution.started_at or now
+    ran = clock.now() - execution.started_at if execution.started_at is not None else timedelta(0)
     ended = transition(
         execution,
         step,
         repeated=is_repeated(execution, target),
         result=result,
         succeeded=target == Status.COMPLETED,
-        finished_at=now,
-        duration_ms=max(0, int((now - begun).total_seconds() * 1000)),
+        duration_ms=max(0, int(ran.total_seconds() * 1000)),
         **columns,
     )
     assert ended, "its row is locked"
