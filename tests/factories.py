@@ -18,6 +18,8 @@ from apps.keys.models import Key
 from apps.keys.owners import Owner
 from apps.keys.services import create_key
 from apps.packs.models import Pack
+from apps.queues.items import NewItem, enqueue
+from apps.queues.models import WorkQueue, WorkQueueItem
 from apps.rules.models import Rule
 from apps.workers.models import Runtime, Worker, WorkerLease
 
@@ -161,3 +163,16 @@ def make_key(owner: Any = None, **fields: Any) -> Key:
     number = next(_number)
     defaults = {"ref": f"key{number}", "name": f"key{number}", "value": "plain"}
     return create_key(owner=Owner(owner_type=owner_type, **named), **{**defaults, **fields})
+
+
+def make_queue(**fields: Any) -> WorkQueue:
+    """A queue written as a row."""
+    action = fields.pop("action", None) or make_action()
+    ref = fields.pop("ref", f"queue{next(_number)}")
+    linked = {"dispatch_action": action, "dispatch_action_ref": action.ref}
+    return WorkQueue.objects.create(**{"ref": ref, "label": ref, "is_adhoc": True, **linked, **fields})
+
+
+def make_item(queue: WorkQueue, **fields: Any) -> WorkQueueItem:
+    """An item enqueued the way everybody does; nothing is dispatched inside a test that rolls back."""
+    return enqueue(queue, NewItem(**{"payload": {}, **fields})).item

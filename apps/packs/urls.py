@@ -26,5 +26,5 @@ urlpatterns = [
     path(f"{PACKS}/<str:ref>/tests/latest", _tests),
     path(f"{PACKS}/<str:ref>/workflows/sync", LaterViewSet.as_view({"post": "sync"})),
     path(f"{PACKS}/<str:ref>/workflows/validate", LaterViewSet.as_view({"post": "validate"})),
-    *(path(f"{PACKS}/<str:ref>/{name}", _components) for name in ("workflows", "queues")),
+    path(f"{PACKS}/<str:ref>/workflows", _components),
 ]

@@ -6,7 +6,7 @@ from django.db.models import Q
 from apps.actions.models import Action
 from apps.core.fields import JSONList, RefField, Text
 from apps.core.models import BaseQuerySet, Row
-from apps.core.refs import validate_component_ref
+from apps.core.refs import validate_queue_ref
 from apps.executions.models import Execution
 from apps.identity.models import Identity
 from apps.packs.models import Pack
@@ -27,7 +27,7 @@ class BatchMode(models.TextChoices):
 class WorkQueue(Row):
     """Items that API, rules or actions enqueue, and the action whose executions work them off (execution.md 18)."""
 
-    ref = RefField(unique=True, validators=[validate_component_ref])
+    ref = RefField(unique=True, validators=[validate_queue_ref])
     pack = models.ForeignKey(
         Pack, on_delete=models.SET_NULL, null=True, blank=True, db_column="pack", related_name="queues"
     )
@@ -79,7 +79,8 @@ class ItemStatus(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-READY = (ItemStatus.QUEUED, ItemStatus.RETRY)
+PENDING = (ItemStatus.QUEUED, ItemStatus.RETRY)  # it waits for a dispatch
+UNSETTLED = (*PENDING, ItemStatus.LEASED)
 
 
 class WorkQueueItem(Row):
@@ -151,6 +152,12 @@ class WorkQueueItem(Row):
             models.Index(fields=["queue", "status", "-priority", "created", "id"], name="work_queue_item_status"),
             models.Index(fields=["queue", "item_key"], name="work_queue_item_key"),
             models.Index(fields=["lease_expires_at"], condition=Q(status="leased"), name="work_queue_item_lease"),
+            # The sweep: whose time comes next.
+            models.Index(
+                fields=["not_before"],
+                condition=Q(status__in=["queued", "retry"], not_before__isnull=False),
+                name="work_queue_item_not_before",
+            ),
         )
 
     def __str__(self) -> str:

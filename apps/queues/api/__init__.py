@@ -1,0 +1,1 @@
+"""Work queues and their items over HTTP (api.md section 18)."""
