@@ -70,7 +70,9 @@ def _half(title: str, arguments: Sequence[str], environment: Mapping[str, str]) 
     inherited = {
         name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")
     }
-    workers = [] if any(argument.startswith(("-n", "-p")) for argument in arguments) else ["-n", "2"]
+    workers = (
+        [] if any(argument.startswith(("-n", "-p")) for argument in arguments) else ["-n", "2", "--dist", "worksteal"]
+    )
     pytest = subprocess.Popen(
         [sys.executable, "-m", "pytest", *workers, *arguments], cwd=BASE_DIR, env={**inherited, **environment}
     )
