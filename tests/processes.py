@@ -41,7 +41,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(holds: Callable[[], Any], *, timeout_seconds: float = 30.0, what: str = "it") -> Any:
+def wait_until(holds: Callable[[], Any], *, timeout_seconds: float = 60.0, what: str = "it") -> Any:
     """Return the first true answer. Raises TimeoutError."""
     ends_at = time.monotonic() + timeout_seconds
     while time.monotonic() < ends_at:
@@ -127,7 +127,7 @@ class Process:
     def thaw(self) -> None:
         self.send(signal.SIGCONT)
 
-    def wait(self, timeout_seconds: float = 30.0) -> int:
+    def wait(self, timeout_seconds: float = 60.0) -> int:
         """Return the exit code. Raises subprocess.TimeoutExpired."""
         return self._process.wait(timeout_seconds)
 

@@ -50,7 +50,7 @@ def test_worker_stops_in_good_order(processes: Processes, core_pack: Pack, numbe
     worker.send(number)
 
     assert worker.wait() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert "Traceback" not in worker.output()
     row = Worker.objects.get(name="one")
     assert (row.status, row.draining) == ("inactive", False)
@@ -67,5 +67,5 @@ def test_any_number_of_schedulers_run_and_stop_at_once(processes: Processes, cor
         scheduler.send(number)
 
     assert [scheduler.wait() for scheduler in schedulers] == [0, 0]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40
     assert [scheduler.output().count("Traceback") for scheduler in schedulers] == [0, 0]

@@ -60,7 +60,7 @@ def test_health_answers_from_the_first_second(
         for path, statuses in seen.items():
             statuses.add(product.status(path))
 
-    assert answered_after < 3  # 0.4 s on an idle machine
+    assert answered_after < 15  # 0.4 s on an idle machine
     assert alive == {200}
     assert seen == {"/health/ready": {503}, "/api/v1/packs": {503}} or seen["/health/ready"] <= {200, 503}
     assert product.status("/api/v1/packs") == 401
@@ -105,7 +105,7 @@ def test_signal_ends_it_cleanly_within_seconds(
     product.send(number)
 
     assert product.wait() == 0
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
     assert product.output().rstrip().endswith("Attune has stopped.")
     assert nobody_is_startled(product.output())
     assert product.status("/health") is None
@@ -134,7 +134,7 @@ def test_ctrl_c_stops_what_runs_after_three_seconds(
     product.interrupt()
 
     assert product.wait() == 0
-    assert 2.5 < time.monotonic() - began < 10
+    assert 2.5 < time.monotonic() - began < 40
     assert _status_after_restart(processes, tmp_path, stack, execution) == "abandoned"
 
 
@@ -149,7 +149,7 @@ def test_second_signal_skips_the_wait(processes: Processes, stack: dict[str, str
     product.interrupt()
 
     assert product.wait() == 0
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
 
 
 def _sleeping(product: Up) -> int:
@@ -199,7 +199,7 @@ def test_killed_product_starts_again(processes: Processes, stack: dict[str, str]
             status = client.get(f"/api/v1/executions/{execution}").json()["data"]["status"]
             return status if status not in ("running", "scheduled") else None
 
-        assert wait_until(settled, timeout_seconds=45, what="settling") == "abandoned"
+        assert wait_until(settled, what="settling") == "abandoned"
         workers = client.get("/api/v1/workers").json()["data"]
     assert len(workers) == 1
     if not stack:

@@ -90,7 +90,7 @@ def test_files_that_change_start_executions(
         assert len(messages(client)) == 3
 
         post(client, "rules/core.watch/disable")
-        wait_until(lambda: file_sensors(tmp_path) == [], timeout_seconds=20, what="the end of the sensor")
+        wait_until(lambda: file_sensors(tmp_path) == [], what="the end of the sensor")
     up.terminate()
     assert up.wait() == 0
     assert "Traceback" not in up.output()
@@ -107,7 +107,7 @@ def test_sensors_end_with_the_product_and_run_once_after_it(
     wait_until(lambda: file_sensors(tmp_path), what="the sensor")
 
     up.kill()
-    wait_until(lambda: file_sensors(tmp_path) == [], timeout_seconds=20, what="the end of the sensor")
+    wait_until(lambda: file_sensors(tmp_path) == [], what="the end of the sensor")
 
     again = processes.up(tmp_path / "state", port=up.port, **SENSORS)
     again.wait_ready()
@@ -147,12 +147,12 @@ def test_one_of_two_workers_runs_a_sensor_and_the_other_takes_over(processes: Pr
     workers = {name: sensors(processes, name) for name in ("one", "two")}
 
     services.enable_rule(rule.pk)  # neither process is told of it
-    first = wait_until(lambda: holder(sensor), timeout_seconds=20, what="the sensor")
+    first = wait_until(lambda: holder(sensor), what="the sensor")
     assert len(processes_of(sensor.ref)) == 1
 
     workers[first].kill()
-    wait_until(lambda: processes_of(sensor.ref) == [], timeout_seconds=20, what="its end with its worker")
-    second = wait_until(lambda: (name := holder(sensor)) != first and name, timeout_seconds=20, what="the other one")
+    wait_until(lambda: processes_of(sensor.ref) == [], what="its end with its worker")
+    second = wait_until(lambda: (name := holder(sensor)) != first and name, what="the other one")
     assert {first, second} == set(workers)
     assert len(processes_of(sensor.ref)) == 1
     assert SensorProcess.objects.get(worker__name=first).status == "stopped"
@@ -183,7 +183,7 @@ def test_worker_that_stands_still_loses_its_sensor_before_the_other_starts_it(pr
         most = max(most, len(processes_of(sensor.ref)))
         return holder(sensor) not in (None, first)
 
-    wait_until(moved, timeout_seconds=25, what="the take-over")
+    wait_until(moved, what="the take-over")
     assert most == 1
     workers[first].thaw()
     workers[first].wait_for("has lost its lease")

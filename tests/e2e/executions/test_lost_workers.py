@@ -225,7 +225,7 @@ def test_second_process_of_a_name_waits_and_takes_over(cluster: Cluster) -> None
     def settled() -> bool:
         return {row["status"] for row in cluster.rows() if row["id"] in runs} == {"abandoned"}
 
-    wait_until(settled, timeout_seconds=20, what="the take-over")
+    wait_until(settled, what="the take-over")
     cluster.wait_for_worker("victim", "active")
     for row in cluster.rows():
         if row["status"] not in TERMINAL:

@@ -52,4 +52,4 @@ def test_scheduler_ends_when_it_is_asked() -> None:
 
     scheduler.ask_to_stop()
 
-    assert scheduler.join(5)
+    assert scheduler.join(60)

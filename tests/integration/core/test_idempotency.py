@@ -129,7 +129,7 @@ class Work:
     def __call__(self):
         Pack.objects.create(**PACK)
         self.begun.set()
-        assert self.may_end.wait(10)
+        assert self.may_end.wait(60)
         if self.fails:
             raise ConflictError("no")
         return Response({"data": 1}, status=201)
@@ -153,7 +153,7 @@ def in_thread(outcome, work):
 def test_second_request_is_told_that_the_first_still_runs():
     work, outcome = Work(), []
     thread = in_thread(outcome, work)
-    assert work.begun.wait(10)
+    assert work.begun.wait(60)
 
     with pytest.raises(idempotency.StillRunning) as caught:
         idempotency.answer_once("scope", "key", "hash", work)
@@ -170,7 +170,7 @@ def test_second_request_is_told_that_the_first_still_runs():
 def test_failed_first_request_leaves_the_key_to_the_next():
     work, outcome = Work(fails=True), []
     thread = in_thread(outcome, work)
-    assert work.begun.wait(10)
+    assert work.begun.wait(60)
     work.may_end.set()
     thread.join()
 

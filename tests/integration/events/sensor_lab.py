@@ -68,6 +68,6 @@ def wait_for_status(sensor: Sensor, status: str, *, pid_not: int | None = None) 
         row = process_of(sensor)
         return row if row is not None and row.status == status and (pid_not is None or row.pid != pid_not) else None
 
-    row = wait_until(found, timeout_seconds=15, what=f"{sensor.ref} {status}")
+    row = wait_until(found, timeout_seconds=60, what=f"{sensor.ref} {status}")
     assert isinstance(row, SensorProcess)
     return row

@@ -350,7 +350,7 @@ def test_two_at_once_make_one_event():
 
     def slow(**_signal):
         begun.set()
-        assert may_end.wait(10)
+        assert may_end.wait(60)
 
     def send():
         try:
@@ -362,11 +362,11 @@ def test_two_at_once_make_one_event():
     thread = threading.Thread(target=send)
     try:
         thread.start()
-        assert begun.wait(10)
+        assert begun.wait(60)
         meanwhile = post(other, key="k")
     finally:
         may_end.set()
-        thread.join(10)
+        thread.join(60)
         event_stored.disconnect(dispatch_uid="test")
 
     assert (meanwhile.status_code, meanwhile.get("Retry-After")) == (409, "1")

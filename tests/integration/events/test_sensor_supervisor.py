@@ -76,14 +76,14 @@ def test_sensor_runs_while_an_enabled_rule_uses_its_trigger(lab):
         wait_until(lambda: Sensor.objects.filter(pk=sensor.pk, lease_worker=None).exists(), what="the lease given up")
 
 
-def test_enabling_takes_effect_within_a_second(lab):
+def test_enabling_takes_effect_soon(lab):
     sensor = lab.sensor()
     rule = lab.rule(sensor, enabled=False)
     with running():
         began = time.monotonic()
         services.enable_rule(rule.pk)
         wait_for_status(sensor, "running")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # 0.1 s on an idle machine; a minute when nobody rings
 
 
 def test_disabled_sensor_does_not_run_and_a_disabled_one_is_stopped(lab):

@@ -33,7 +33,7 @@ def at_once(work: Callable[[int], Any]) -> list[Any]:
 
     def run(number: int) -> Any:
         try:
-            together.wait(10)
+            together.wait(60)
             return work(number)
         finally:
             connection.close()

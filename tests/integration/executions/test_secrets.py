@@ -13,6 +13,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from apps.actions.models import Action
 from apps.core.markers import MARKER
+from apps.executions.log_versions import log_directory
 from apps.executions.models import Execution
 from apps.executions.secrets import real_config, real_result
 from apps.executions.services import (
@@ -149,6 +150,27 @@ def test_secret_results_are_kept_apart(worker: EmbeddedWorker) -> None:
     files = "".join(path.read_text() for path in directory.iterdir())
     assert "minted-t0ken" not in plain_rows() + files
     assert "ann" in files
+
+
+def test_who_follows_the_log_does_not_see_secret_results(worker: EmbeddedWorker, tmp_path: Path) -> None:
+    action = shell(
+        """echo working; echo '{"token": "'"$host"'-t0ken"}'; echo printed >&2; """
+        f"until [ -e {tmp_path}/go ]; do sleep 0.02; done; exit 1",
+        out_schema={"token": {"type": "string", "secret": True}},
+    )
+    parameters = {"password": "minted", "host": "min" + "ted"}
+    execution = request_execution(ExecutionRequest(action=action, parameters=parameters))
+    directory = log_directory(execution.pk)
+    stdout, stderr = directory / "stdout.log", directory / "stderr.log"
+
+    wait_until(lambda: stderr.exists() and stderr.read_text(), what="the output")
+    seen = stdout.read_text()
+    (tmp_path / "go").touch()
+    execution = ended(execution)
+
+    assert seen == "working\n"
+    assert stdout.read_text() == 'working\n{"token": "***"}\n'
+    assert real_result(execution)["data"] == {"token": "minted-t0ken"}  # as the program wrote it
 
 
 def test_artifacts_directory_holds_no_secret(worker: EmbeddedWorker) -> None:

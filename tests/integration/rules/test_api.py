@@ -189,7 +189,7 @@ def test_of_two_who_create_the_same_ref_one_is_refused(transactional_db):
     codes = []
 
     def create(client):
-        start.wait(10)
+        start.wait(60)
         codes.append(client.post(RULES, body()).status_code)
         connection.close()
 

@@ -22,7 +22,7 @@ def together(*works):
     start, raised = threading.Barrier(len(works)), []
 
     def run(work):
-        start.wait(10)
+        start.wait(60)
         try:
             work()
         except Exception as error:

@@ -135,8 +135,8 @@ def test_stopped_holder_loses_the_name_and_ends_when_it_wakes(agent):
 
     first.send(signal.SIGCONT)
     assert first.told("run ended")["lease_valid"] is False  # so it writes nothing, whoever killed the program
-    assert gone(started["program"], timeout=5)
-    assert first.process.wait(timeout=20) == 1
+    assert gone(started["program"], timeout=30)
+    assert first.process.wait(timeout=60) == 1
     assert Worker.objects.get().status == "active"
     assert WorkerLease.objects.get().generation == 2
 
@@ -150,7 +150,7 @@ def test_stopped_holder_that_nobody_replaced_takes_a_new_lease(agent):
 
     assert first.told("run ended")["lease_valid"] is False
     assert first.told("new lease")["generation"] == 2
-    assert gone(started["program"], timeout=5)
+    assert gone(started["program"], timeout=30)
     assert first.process.poll() is None
 
 
@@ -175,10 +175,10 @@ def test_graceful_stop_waits_for_what_runs_then_kills_it(agent):
 
     said = first.told("run ended")
 
-    assert 1.4 < time.monotonic() - stopped_at < 5
+    assert 1.4 < time.monotonic() - stopped_at < 20
     assert said == {"event": "run ended", "reason": "lost", "lease_valid": True}
     first.told("stopped")
-    assert gone(started["program"], timeout=1)
+    assert gone(started["program"], timeout=30)
     worker = Worker.objects.get()
     assert (worker.status, worker.draining) == ("inactive", False)
     assert agent().told("started")["generation"] == 2
@@ -217,7 +217,7 @@ def test_short_absence_of_the_database_costs_nothing(agent, cut_off):
         threading.Event().wait(LEASE_SECONDS / 3)
     before = WorkerLease.objects.get().renewed_at
 
-    ends_at = time.monotonic() + 10
+    ends_at = time.monotonic() + 60
     while WorkerLease.objects.get().renewed_at == before and time.monotonic() < ends_at:
         threading.Event().wait(0.05)
 

@@ -55,7 +55,7 @@ class Staying:
 
     def stop(self):
         self.control.stop("cancel")
-        self._thread.join(10)
+        self._thread.join(60)
         return self.ended
 
 

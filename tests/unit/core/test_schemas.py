@@ -173,20 +173,20 @@ def doubling(levels):
     ],
 )
 def test_a_schema_that_costs_too_much_is_refused_quickly(schema, parameters):
-    started = time.monotonic()
+    started = time.thread_time()
 
     with pytest.raises(UnusableSchema, match="too many steps"):
         violations(schema, parameters)
 
-    assert time.monotonic() - started < 10
+    assert time.thread_time() - started < 10
 
 
 def test_patterns_take_linear_time():
-    started = time.monotonic()
+    started = time.thread_time()
 
     found = messages({"a": {"pattern": "^(a+)+$"}}, {"a": "a" * 100_000 + "b"})
 
-    assert (found, time.monotonic() - started < 5) == (["parameter 'a' does not match \"^(a+)+$\""], True)
+    assert (found, time.thread_time() - started < 5) == (["parameter 'a' does not match \"^(a+)+$\""], True)
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,9 @@ def test_tail_of_a_gigabyte_reads_its_end_only(tmp_path):
         file.write(b"\n" + b"".join(b"line %d\n" % number for number in range(1000)))
     with open(path, "rb") as file:
         log = log_of(file)
-        started = time.perf_counter()
+        started = time.thread_time()
         start = log.tail_start(3)
-        seconds = time.perf_counter() - started
+        seconds = time.thread_time() - started
 
         assert b"".join(log.read(start, log.size_bytes)) == b"line 997\nline 998\nline 999\n"
     assert seconds < 0.5

@@ -54,7 +54,7 @@ def test_entries_are_written_by_themselves_in_their_order(trail: Trail, store: S
     for number in range(30):
         trail.add(entry(number))
 
-    wait_until(lambda: len(store.kept) == 30, timeout_seconds=5)
+    wait_until(lambda: len(store.kept) == 30)
     assert store.kept == [str(number) for number in range(30)]
     assert store.batches == [30]
     assert len(trail) == 0
@@ -95,7 +95,7 @@ def test_full_buffer_makes_whoever_adds_wait_and_loses_nothing(trail: Trail, sto
     wait_until(lambda: store.tries >= 2, what="a second try")
     waits = not added.is_set()
     store.there.set()
-    thread.join(10)
+    thread.join(60)
 
     assert waits
     assert added.is_set()

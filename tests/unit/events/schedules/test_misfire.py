@@ -113,10 +113,10 @@ def test_end_at_bounds_what_was_missed() -> None:
     ],
 )
 def test_years_of_standing_still_are_decided_at_once(params: dict[str, Any]) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     decision = decided(at(4 * 365 * 86_400 + 0.5), misfire="all", **params)
 
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
     assert len(decision.firings) >= 100
     assert decision.dropped > MOST_COUNTED / 2
     assert decision.firings == tuple(sorted(decision.firings, key=lambda firing: firing.due_at))
