@@ -32,31 +32,33 @@ class ActionLoader:
     folder = "actions"
 
     def load(self, pack: Pack, component: Component) -> None:
-        if component.text("workflow_file") is not None:
-            raise FaultyComponent("workflows are not known to this installation yet", key="workflow_file")
-        fields = action_fields(component)
-        for name, problem in problems(fields):
-            key = KEYS.get(name, name)
-            raise FaultyComponent(f"{key}: {problem}", key=key)
-        for problem in check_placement(
-            fields["worker_selector"], fields["worker_tolerations"], fields["worker_affinity"]
-        ):
-            raise FaultyComponent(problem, key=problem.split(".")[0].split("[")[0].split(" ")[0])
-        store(Action, pack, component.ref, fields, keys=KEYS)
+        store(Action, pack, component.ref, checked_fields(component), keys=KEYS)
 
     def remove_stale(self, pack: Pack, kept_refs: Collection[str]) -> list[str]:
         managed = Action.objects.filter(pack_ref=pack.ref, is_adhoc=False, workflow_def=None)
         return delete_stale(managed, kept_refs)
 
 
+def checked_fields(component: Component) -> dict[str, Any]:
+    """Return the row's fields as the file gives them. Raises FaultyComponent for what cannot be."""
+    fields = action_fields(component)
+    for name, problem in problems(fields):
+        key = KEYS.get(name, name)
+        raise FaultyComponent(f"{key}: {problem}", key=key)
+    for problem in check_placement(fields["worker_selector"], fields["worker_tolerations"], fields["worker_affinity"]):
+        raise FaultyComponent(problem, key=problem.split(".")[0].split("[")[0].split(" ")[0])
+    return fields
+
+
 def action_fields(component: Component) -> dict[str, Any]:
     """Return the row's fields as the file gives them."""
     data = component.data
+    workflow_file = component.text("workflow_file")
     return {
         "label": component.label,
         "description": component.text("description"),
-        "runtime": _runtime(component),
-        "entrypoint": component.text("entry_point", ""),
+        "runtime": _runtime(component) if workflow_file is None else None,
+        "entrypoint": component.text("entry_point", "") if workflow_file is None else workflow_file,
         "param_schema": component.schema("parameters"),
         "out_schema": component.schema("output"),
         "parameter_delivery": component.text("parameter_delivery", "stdin"),

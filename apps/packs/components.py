@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypedDict
 
 from apps.core.errors import UnprocessableEntity
@@ -18,23 +19,36 @@ class Warning(TypedDict):
 
 
 class FaultyComponent(Exception):
-    """The component cannot be used and is left out; ``key`` is the one to blame, when one is."""
+    """
+    The component cannot be used and is left out; ``key`` is the one to blame, when one is.
 
-    def __init__(self, message: str, *, key: str | None = None) -> None:
+    ``file`` and ``line`` say where it is wrong when that is another file, or deeper in than a key of the top level.
+    """
+
+    def __init__(
+        self, message: str, *, key: str | None = None, file: str | None = None, line: int | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.key = key
+        self.file = file
+        self.line = line
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentFile:
-    """One file of a component folder; ``problem`` says why its YAML cannot be read, ``data`` is then None."""
+    """
+    One file of a component folder; ``problem`` says why its YAML cannot be read, ``data`` is then None.
+
+    ``root`` is the pack's folder on this disk as long as it is being registered.
+    """
 
     path: str  # below the pack, e.g. actions/echo.yaml
     data: Any = None
     key_lines: Mapping[str, int] = field(default_factory=dict)
     problem: str | None = None
     problem_line: int | None = None
+    root: Path | None = None
 
     @property
     def stem(self) -> str:
@@ -132,7 +146,7 @@ def title(name: str) -> str:
 def faults(component: Component, error: FaultyComponent) -> Warning:
     """Return the warning for a component that is left out."""
     line = component.file.key_lines.get(error.key) if error.key else None
-    return {"file": component.file.path, "line": line, "message": error.message}
+    return {"file": error.file or component.file.path, "line": error.line or line, "message": error.message}
 
 
 def each_text(values: Any) -> Iterator[str]:

@@ -27,14 +27,12 @@ def read_pack(path: Path, folders: Iterable[str]) -> PackFolder:
     Raises InvalidManifest when there is no usable pack.yaml. A component file that cannot be read says so itself.
     """
     manifest = read_manifest(_manifest_document(path))
-    return PackFolder(
-        path=path, manifest=manifest, components={name: _component_files(path, name) for name in folders}
-    )
+    return PackFolder(path=path, manifest=manifest, components={name: component_files(path, name) for name in folders})
 
 
 def _manifest_document(path: Path) -> Document:
     file = path / FILE
-    if not _inside(file, path) or not file.is_file():
+    if not is_inside(file, path) or not file.is_file():
         raise InvalidManifest("There is no pack.yaml in the pack")
     try:
         return read_yaml(file)
@@ -45,9 +43,10 @@ def _manifest_document(path: Path) -> Document:
         raise InvalidManifest(f"pack.yaml cannot be read: {error.strerror}") from error
 
 
-def _component_files(pack: Path, folder: str) -> list[ComponentFile]:
+def component_files(pack: Path, folder: str) -> list[ComponentFile]:
+    """Return the files of one component folder, sorted by name. One that cannot be read says so itself."""
     directory = pack / folder
-    if not directory.is_dir() or not _inside(directory, pack):
+    if not directory.is_dir() or not is_inside(directory, pack):
         return []
     # Hidden files are editors' and file systems' own (._name.yaml of macOS archives), never components.
     names = sorted(
@@ -58,7 +57,7 @@ def _component_files(pack: Path, folder: str) -> list[ComponentFile]:
 
 def _component_file(pack: Path, path: str) -> ComponentFile:
     file = pack / path
-    if not _inside(file, pack):
+    if not is_inside(file, pack):
         return ComponentFile(path=path, problem="the file leads out of the pack")
     try:
         document = read_yaml(file)
@@ -66,8 +65,9 @@ def _component_file(pack: Path, path: str) -> ComponentFile:
         return ComponentFile(path=path, problem=error.message, problem_line=error.line)
     except OSError as error:
         return ComponentFile(path=path, problem=f"it cannot be read: {error.strerror}")
-    return ComponentFile(path=path, data=document.value, key_lines=document.key_lines)
+    return ComponentFile(path=path, data=document.value, key_lines=document.key_lines, root=pack)
 
 
-def _inside(file: Path, pack: Path) -> bool:
+def is_inside(file: Path, pack: Path) -> bool:
+    """Whether a path, links followed, leads to something in the pack."""
     return file.resolve().is_relative_to(pack.resolve())

@@ -13,7 +13,12 @@ from apps.packs.models import Pack
 
 
 class WorkflowDefinition(Row):
-    """What a workflow does; the companion action of the same ref runs it."""
+    """
+    What a workflow does; the companion action of the same ref runs it.
+
+    ``source_file``: the component file of the pack that defines it (``actions/deploy.yaml``, ``workflows/deploy.yaml``);
+    null for one that only the API knows.
+    """
 
     ref = RefField(unique=True, validators=[validate_component_ref])
     pack = models.ForeignKey(Pack, on_delete=models.CASCADE, db_column="pack", related_name="workflows")
@@ -26,6 +31,7 @@ class WorkflowDefinition(Row):
     definition = models.JSONField()  # as it was stored, unknown keys included
     tags = JSONList(default=list, db_default=[], blank=True)
     is_adhoc = models.BooleanField(default=False, db_default=False)
+    source_file = models.TextField(null=True, blank=True)
 
     class Meta:
         db_table = "workflow_definition"
