@@ -59,9 +59,9 @@ def test_echo_takes_every_message_as_data(message):
 
 
 def test_echo_takes_a_megabyte():
-    ended = shell("echo.sh", message="it's " * 200_000)
+    ended = shell("echo.sh", message="it's " * 40_000 + "x" * 800_000)
 
-    assert ended.stdout == b"it's " * 200_000 + b"\n"
+    assert ended.stdout == b"it's " * 40_000 + b"x" * 800_000 + b"\n"
 
 
 def test_echo_uses_no_program_but_bash():
