@@ -68,6 +68,7 @@ class Moment(serializers.Field):
         return value.isoformat().replace("+00:00", "Z")
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {}})
 class JSONObject(serializers.JSONField):
     """A JSON object with any members."""
 
@@ -90,6 +91,7 @@ class TextList(serializers.ListField):
         return super().to_internal_value(data)
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
 class TextMap(JSONObject):
     """A JSON object whose members are strings."""
 

@@ -65,7 +65,7 @@ SCHEMAS: dict[str, Any] = {
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    str,
+    {"type": "string", "pattern": "^[!-~]{1,255}$"},
     OpenApiParameter.HEADER,
     description="1 to 255 visible ASCII characters: the first successful answer is given again for 24 hours.",
 )

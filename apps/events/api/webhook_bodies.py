@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -59,6 +60,7 @@ class _Networks(TextList):
     child = _Network()
 
 
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object", "enum": [secrets.MARKER]}]})
 class _Secret(Text):
     """A text, or the marker that stands for the stored one."""
 
