@@ -128,7 +128,7 @@ def value_violations(schema: Any, value: Any, *, subject: str = "value") -> list
 
 def secret_names(schema: Any) -> frozenset[str]:
     """Return the parameters that are secret, or hold something secret at any depth: never to be exported."""
-    return frozenset(name for name, prop in _properties(schema).items() if _holds_secret(prop))
+    return frozenset(name for name, prop in _properties(schema).items() if holds_secret(prop))
 
 
 def secret_paths(schema: Any, value: Any) -> list[tuple[str | int, ...]]:
@@ -356,7 +356,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 # --- Secrets ----------------------------------------------------------------------------------------------------
 
 
-def _holds_secret(prop: Any) -> bool:
+def holds_secret(prop: Any) -> bool:
+    """Whether a schema, or a part of one, marks anything as secret."""
     pending = [prop]
     while pending:
         current = pending.pop()

@@ -8,7 +8,7 @@ from django.conf import settings
 from apps.actions.cached import current_action
 from apps.actions.models import Action
 from apps.core.redaction import Redactor
-from apps.core.schemas import fill_defaults, secret_names
+from apps.core.schemas import fill_defaults, holds_secret, secret_names
 from apps.executions.log_versions import log_directory
 from apps.executions.models import Execution
 from apps.executions.parameters import own_variables, parameters_of, special_of
@@ -78,6 +78,7 @@ def job_of(execution: Execution, agent: WorkerAgent, *, called_off: Callable[[],
         stdout_limit=settings.MAX_STDOUT_BYTES,
         stderr_limit=settings.MAX_STDERR_BYTES,
         redactor=redactor if redactor else None,
+        out_schema=action.out_schema if holds_secret(action.out_schema) else None,
     )
 
 

@@ -97,7 +97,8 @@ def clean_files(execution: Execution, report: JobReport, log_dir: Path) -> JobRe
     """
     Take the values of secret outputs out of the files of a run that has just ended; return the report with their sizes.
 
-    What an output holds is known only at its end, so somebody who followed the log has seen it.
+    Stdout was held back from where data may begin (``apps.workers.secret_output``). What a program says elsewhere, before
+    that or on stderr, is known to be secret only now: somebody who followed the log has seen it.
     """
     action = current_action(execution.action_id) if "data" in report.result and execution.action_id else None
     shown, values = _without_secrets_of_output(action, report.result)

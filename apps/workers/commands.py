@@ -28,7 +28,8 @@ class Command:
     stderr_path: str | os.PathLike[str] | None = None
     stdout_limit: int = 10 * 1024 * 1024
     stderr_limit: int = 10 * 1024 * 1024
-    output_filter: Callable[[], OutputFilter] | None = None
+    output_filter: Callable[[], OutputFilter] | None = None  # of each stream
+    stdout_filter: OutputFilter | None = None  # in place of that
     limits: Limits = field(default_factory=Limits)
     marks: tuple[str, ...] = ()
 

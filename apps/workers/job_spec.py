@@ -59,6 +59,7 @@ class Job:
     stdout_limit: int = 10 * 1024 * 1024
     stderr_limit: int = 10 * 1024 * 1024
     redactor: Redactor | None = None  # of the secrets this run is given; None: there are none
+    out_schema: Any = None  # of a result that may hold secrets; None: it holds none
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any
 
+from apps.core.markers import restored
 from apps.core.redaction import Redactor
 from apps.workers import results
 from apps.workers.capture import OutputFilter
@@ -16,6 +17,7 @@ from apps.workers.process import CannotStart, Command, Ended, run
 from apps.workers.runner_services import RunnerServices
 from apps.workers.runtimes import runtime_for
 from apps.workers.runtimes.base import Preparation, Program
+from apps.workers.secret_output import SecretOutput
 from apps.workers.workplace import Workplace
 
 __all__ = ["Job", "JobReport", "OutputFilter", "RunControl", "RunnerServices", "RuntimeSpec", "StopReason", "run_job"]
@@ -35,7 +37,8 @@ def run_job(job: Job, control: RunControl, services: RunnerServices) -> JobRepor
     limits = Limits.of(job.limits) if job.limits else NO_LIMITS
     try:
         preparation, program = _prepare(job, limits, workplace, services)
-        command = _command(preparation, program)
+        secret_output = _secret_output(job, inline_python=program.inline_python)
+        command = _command(preparation, program, secret_output)
         ended = run(command, control, services, program.starter)
     except (JobError, CannotStart) as error:
         return _not_run(str(error), control)
@@ -44,7 +47,20 @@ def run_job(job: Job, control: RunControl, services: RunnerServices) -> JobRepor
         return _not_run(f"Cannot prepare the run: {error.strerror or error}", control)
     finally:
         workplace.close()
-    return _report(job, ended, limits, inline_python=program.inline_python)
+    return _report(job, ended, limits, inline_python=program.inline_python, secret_output=secret_output)
+
+
+def _secret_output(job: Job, *, inline_python: bool) -> SecretOutput | None:
+    """Return what looks after the secrets among the outputs, None when the action has none."""
+    if job.out_schema is None:
+        return None
+    output_format = results.INLINE_PYTHON if inline_python else job.output_format
+    return SecretOutput(
+        job.out_schema,
+        lambda printed: results.data_in(printed, output_format),
+        job.redactor or Redactor(()),
+        everything=output_format == "yaml",
+    )
 
 
 def _prepare(job: Job, limits: Limits, workplace: Workplace, services: RunnerServices) -> tuple[Preparation, Program]:
@@ -64,7 +80,7 @@ def _prepare(job: Job, limits: Limits, workplace: Workplace, services: RunnerSer
     return preparation, runtime.prepare(preparation)
 
 
-def _command(preparation: Preparation, program: Program) -> Command:
+def _command(preparation: Preparation, program: Program, secret_output: SecretOutput | None) -> Command:
     job, limits = preparation.job, preparation.limits
     stdin = render({**job.parameters, **job.ambient}, job.parameter_format)
     if job.parameter_delivery == "file":
@@ -82,23 +98,29 @@ def _command(preparation: Preparation, program: Program) -> Command:
         stdout_limit=limits.output_bytes or job.stdout_limit,
         stderr_limit=limits.output_bytes or job.stderr_limit,
         output_filter=job.redactor.stream if job.redactor is not None else None,
+        stdout_filter=secret_output,
         limits=limits,
         marks=marks_of(job),
     )
 
 
-def _report(job: Job, ended: Ended, limits: Limits, *, inline_python: bool) -> JobReport:
+def _report(
+    job: Job, ended: Ended, limits: Limits, *, inline_python: bool, secret_output: SecretOutput | None
+) -> JobReport:
     result = results.result_of(
         ended,
         output_format=job.output_format,
         timeout_seconds=job.timeout_seconds,
         limits=limits,
         inline_python=inline_python,
+        data=secret_output.data if secret_output is not None else None,
     )
     if job.redactor is not None:
         _redact(result, job.redactor)
     if "data" in result:
         results.write_result_file(job.log_dir, result)
+        if secret_output is not None:
+            result["data"] = restored(result["data"], secret_output.values)
     stopped = ended.reason in ("cancel", "lost", "superseded")
     timed_out = ended.reason == "timeout"
     return JobReport(

@@ -127,9 +127,8 @@ class _Run:
         self.command = command
         self.control = control
         self.services = services
-        self.stdout = Capture(
-            "stdout", command.stdout_path, command.stdout_limit, make_filter() if make_filter else None
-        )
+        of_stdout = command.stdout_filter or (make_filter() if make_filter else None)
+        self.stdout = Capture("stdout", command.stdout_path, command.stdout_limit, of_stdout)
         self.stderr = Capture(
             "stderr", command.stderr_path, command.stderr_limit, make_filter() if make_filter else None
         )

@@ -7,8 +7,9 @@ import math
 import os
 import re
 import signal
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from apps.core.yaml_files import YamlError, parse_yaml
 from apps.workers.capture import Capture
@@ -50,7 +51,52 @@ def preview(capture: Capture) -> str:
 # Data
 
 
-def parse_output(capture: Capture, output_format: str) -> Any:
+class Printed(Protocol):
+    """What a program has printed on one stream; the ends of it are at hand, and all of it can be read."""
+
+    @property
+    def head(self) -> bytes | bytearray: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def truncated(self) -> bool: ...
+
+    @property
+    def in_memory(self) -> bool: ...
+
+    def content(self) -> bytes: ...
+
+    def tail(self, length: int = ...) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All of an output, in memory."""
+
+    head: bytes
+    truncated = False
+    in_memory = True
+
+    @property
+    def size(self) -> int:
+        return len(self.head)
+
+    def content(self) -> bytes:
+        return self.head
+
+    def tail(self, length: int = 0) -> bytes:
+        return self.head
+
+
+def data_in(printed: bytes, output_format: str) -> Any:
+    """Return what an output means in this format, None also when it means nothing."""
+    data = parse_output(_Whole(printed), output_format)
+    return None if data is NOTHING else data
+
+
+def parse_output(capture: Printed, output_format: str) -> Any:
     """Return what stdout means in this format, NOTHING when it means nothing or was cut."""
     if capture.truncated or not capture.size:
         return NOTHING
@@ -68,7 +114,7 @@ def parse_output(capture: Capture, output_format: str) -> Any:
             return _json_output(capture, any_value=False)
 
 
-def _json_output(capture: Capture, *, any_value: bool) -> Any:
+def _json_output(capture: Printed, *, any_value: bool) -> Any:
     starts = b'{["-0123456789tfn' if any_value else b"{["
     begin = capture.head.lstrip()[:1]
     # Most output is no JSON, and then a large log need not be read whole.
@@ -80,7 +126,7 @@ def _json_output(capture: Capture, *, any_value: bool) -> Any:
     return _json(line) if line and line[0] in starts else NOTHING
 
 
-def _yaml_output(capture: Capture) -> Any:
+def _yaml_output(capture: Printed) -> Any:
     try:
         value = parse_yaml(capture.content())
     except (YamlError, RecursionError):
@@ -88,11 +134,11 @@ def _yaml_output(capture: Capture) -> Any:
     return NOTHING if value is None else value
 
 
-def _lines(capture: Capture) -> list[bytes]:
+def _lines(capture: Printed) -> list[bytes]:
     return [line for line in capture.content().split(b"\n") if line.strip()]
 
 
-def _last_line(capture: Capture) -> bytes:
+def _last_line(capture: Printed) -> bytes:
     """Return the last line that is not blank; it is usually in the last few kilobytes."""
     end = capture.tail().rstrip()
     start = end.rfind(b"\n")
@@ -226,9 +272,9 @@ def _out_of_cpu(ended: Ended, cpu_seconds: int) -> bool:
 
 
 def result_of(
-    ended: Ended, *, output_format: str, timeout_seconds: float, limits: Limits, inline_python: bool
+    ended: Ended, *, output_format: str, timeout_seconds: float, limits: Limits, inline_python: bool, data: Any = None
 ) -> dict[str, Any]:
-    """Return the result object of a process that was started."""
+    """Return the result object of a process that was started. ``data``: what its output means; None: it is read here."""
     error = error_of(ended, timeout_seconds=timeout_seconds, limits=limits, inline_python=inline_python)
     by_signal = ended.returncode < 0 and not ended.wait_error
     result: dict[str, Any] = {
@@ -245,7 +291,8 @@ def result_of(
     for capture in (ended.stdout, ended.stderr):
         _add_stream(result, capture)
     if ended.reason is None or ended.reason in ("timeout", "limit"):
-        data = parse_output(ended.stdout, INLINE_PYTHON if inline_python else output_format)
+        if data is None:
+            data = parse_output(ended.stdout, INLINE_PYTHON if inline_python else output_format)
         _add_data(result, data)
     return result
 

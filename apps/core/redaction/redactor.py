@@ -24,6 +24,12 @@ class Redactor:
     def __init__(self, values: Iterable[Any]) -> None:
         self._texts = secret_texts(values)
 
+    def also(self, values: Iterable[Any]) -> "Redactor":
+        """Return one that removes these values, too."""
+        both = Redactor(values)
+        both._texts |= self._texts
+        return both
+
     def __bool__(self) -> bool:
         """Whether there is anything to remove."""
         return bool(self._texts)

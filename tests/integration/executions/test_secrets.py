@@ -154,11 +154,11 @@ def test_secret_results_are_kept_apart(worker: EmbeddedWorker) -> None:
 
 def test_who_follows_the_log_does_not_see_secret_results(worker: EmbeddedWorker, tmp_path: Path) -> None:
     action = shell(
-        """echo working; echo '{"token": "'"$host"'-t0ken"}'; echo printed >&2; """
+        """echo working; echo '{"token": "'"$host"'-t0ken", "pin": 483215}'; echo printed >&2; """
         f"until [ -e {tmp_path}/go ]; do sleep 0.02; done; exit 1",
-        out_schema={"token": {"type": "string", "secret": True}},
+        out_schema={"token": {"type": "string", "secret": True}, "pin": {"type": "integer", "secret": True}},
     )
-    parameters = {"password": "minted", "host": "min" + "ted"}
+    parameters = {"password": "minted", "host": "minted"}
     execution = request_execution(ExecutionRequest(action=action, parameters=parameters))
     directory = log_directory(execution.pk)
     stdout, stderr = directory / "stdout.log", directory / "stderr.log"
@@ -169,8 +169,9 @@ def test_who_follows_the_log_does_not_see_secret_results(worker: EmbeddedWorker,
     execution = ended(execution)
 
     assert seen == "working\n"
-    assert stdout.read_text() == 'working\n{"token": "***"}\n'
-    assert real_result(execution)["data"] == {"token": "minted-t0ken"}  # as the program wrote it
+    assert stdout.read_text() == 'working\n{"token": "***", "pin": ***}\n'
+    assert execution.result["data"] == {"token": dict(MARKER), "pin": dict(MARKER)}
+    assert real_result(execution)["data"] == {"token": "minted-t0ken", "pin": 483215}  # as the program wrote it
 
 
 def test_artifacts_directory_holds_no_secret(worker: EmbeddedWorker) -> None:
