@@ -14,6 +14,7 @@ from apps.executions.states import TERMINAL, Status
 from apps.executions.visibility import visible_to
 from apps.identity.callers import Caller
 from apps.identity.grants import narrowed, under
+from apps.inquiries.visibility import answerable
 from apps.packs.models import Pack
 from apps.packs.visibility import readable as readable_packs
 from apps.workers.health import health_state
@@ -83,6 +84,7 @@ def overview(caller: Caller) -> dict[str, Any]:
         "waiting": _counted(visible.filter(status=Status.REQUESTED)),
         "oldest_waiting": oldest,
         "running": _counted(visible.on_worker()),
+        "questions": _counted(answerable(caller)),
         "shares": shares,
         "window": sum(share.count for share in shares),
         "ended": sum(ended.values()),

@@ -58,6 +58,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Overview", "monitoring", "index"),
                     _item("Executions", "play_circle", "executions_execution_changelist"),
+                    _item("Questions", "contact_support", "inquiries_inquiry_changelist"),
                     _item("Events", "bolt", "events_event_changelist"),
                     _item("Rules", "rule", "rules_rule_changelist"),
                     _item("Actions", "code_blocks", "actions_action_changelist"),

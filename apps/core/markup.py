@@ -23,7 +23,7 @@ MAX_JSON_CHARACTERS = 65_536  # more would only make the browser slow; the API g
 # What a word means at a glance; a word that is not here is neutral.
 TONES = {
     "completed": "good", "ready": "good", "active": "good", "healthy": "good", "enabled": "good", "matched": "good",
-    "processed": "good", "fired": "good", "accepted": "good",
+    "processed": "good", "fired": "good", "accepted": "good", "responded": "good",
     "running": "busy", "busy": "busy", "installing": "busy", "starting": "busy",
     "requested": "wait", "scheduling": "wait", "scheduled": "wait", "pending": "wait", "draining": "wait",
     "aggregating": "wait", "delayed": "wait", "undecided": "wait",

@@ -41,7 +41,7 @@ def time_out(execution: Execution, inquiry: Inquiry, *, actor: str) -> None:
     """End it as its deadline has passed."""
     result = {"error": TIMED_OUT, "__inquiry_id": inquiry.pk, "succeeded": False}
     task = execution.workflow_task
-    timed_out = {} if task is None else {"workflow_task": {**task, "timed_out": True}}
+    timed_out: dict[str, Any] = {} if task is None else {"workflow_task": {**task, "timed_out": True}}
     end(execution, Status.TIMEOUT, result, actor=actor, **timed_out)
 
 

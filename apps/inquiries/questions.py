@@ -80,4 +80,7 @@ def _deadline(execution: Execution) -> datetime | None:
     limit = (execution.workflow_task or {}).get("timeout_seconds") or execution.timeout_seconds
     if not limit or execution.started_at is None:
         return None
-    return execution.started_at + timedelta(seconds=float(limit))
+    try:
+        return execution.started_at + timedelta(seconds=float(limit))
+    except OverflowError:
+        raise BadQuestion(f"its deadline, {limit} seconds from now, is beyond any calendar") from None

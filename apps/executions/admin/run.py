@@ -1,6 +1,6 @@
 """The form that runs an action: a field for each parameter of its schema, or plain JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -110,13 +110,50 @@ class JsonObjectField(forms.CharField):
         return found
 
 
-class RunForm(forms.Form):
-    """What ``POST /executions/execute`` takes, as far as people set it by hand."""
+class SchemaForm(forms.Form):
+    """A field for each value that a schema declares; or all of them as JSON, which is taken instead."""
 
-    as_json = JsonObjectField(
+    as_json: forms.CharField = JsonObjectField(
         label="All parameters as JSON", required=False,
         help_text="When this is filled in, the fields above are ignored.",
     )  # fmt: skip
+
+    def __init__(self, data: Any = None, *, schema: Any, given: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data)
+        self.names: dict[str, str] = {}  # field -> parameter: a parameter's name may be anything
+        left = dict(given or {})
+        for number, parameter in enumerate(declared_parameters(schema)):
+            field = f"parameter_{number}"
+            self.names[field] = parameter.name
+            self.fields[field] = ParameterField(parameter)
+            value = left.pop(parameter.name, None)
+            if value is not None and not parameter.secret:
+                self.initial[field] = text_of(value)
+        self.fields["as_json"].widget.attrs["placeholder"] = '{"name": "value"}'
+        # What no field stands for can only be given as JSON.
+        if left:
+            self.initial["as_json"] = text_of(given)
+
+    def parameter_fields(self) -> Iterator[forms.BoundField]:
+        return (self[field] for field in self.names)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what was given; a field left empty was not."""
+        if (whole := self.cleaned_data["as_json"]) is not None:
+            return dict(whole)
+        values = {name: self.cleaned_data[field] for field, name in self.names.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _clean_fields(self) -> None:
+        super()._clean_fields()  # type: ignore[misc]  # the stubs leave it out
+        if self.cleaned_data.get("as_json") is not None:
+            for field in self.names:  # the JSON replaces them, so what they hold does not matter
+                self.errors.pop(field, None)
+
+
+class RunForm(SchemaForm):
+    """What ``POST /executions/execute`` takes, as far as people set it by hand."""
+
     env_vars = JsonObjectField(
         label="Environment variables",
         required=False,
@@ -140,39 +177,11 @@ class RunForm(forms.Form):
     )  # fmt: skip
 
     def __init__(self, data: Any = None, *, action: Action, earlier: Execution | None = None) -> None:
-        super().__init__(data)
-        self.action = action
-        self.names: dict[str, str] = {}  # field -> parameter: a parameter's name may be anything
         given = parameters_of(earlier.config, action.param_schema) if earlier is not None else {}
-        for number, parameter in enumerate(declared_parameters(action.param_schema)):
-            field = f"parameter_{number}"
-            self.names[field] = parameter.name
-            self.fields[field] = ParameterField(parameter)
-            value = given.pop(parameter.name, None)
-            if value is not None and not parameter.secret:
-                self.initial[field] = text_of(value)
-        self.fields["as_json"].widget.attrs["placeholder"] = '{"name": "value"}'
+        super().__init__(data, schema=action.param_schema, given=given)
+        self.action = action
         self.fields["priority"].widget.attrs["placeholder"] = str(action.priority)
         self.fields["timeout_seconds"].widget.attrs["placeholder"] = str(action.timeout_seconds or "")
-        # Parameters that no field stands for can only be given as JSON.
-        if given:
-            self.initial["as_json"] = text_of(parameters_of((earlier and earlier.config) or {}, action.param_schema))
-
-    def parameter_fields(self) -> Iterator[forms.BoundField]:
-        return (self[field] for field in self.names)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return what was given; a field left empty was not."""
-        if (whole := self.cleaned_data["as_json"]) is not None:
-            return dict(whole)
-        values = {name: self.cleaned_data[field] for field, name in self.names.items()}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def _clean_fields(self) -> None:
-        super()._clean_fields()  # type: ignore[misc]  # the stubs leave it out
-        if self.cleaned_data.get("as_json") is not None:
-            for field in self.names:  # the JSON replaces them, so what they hold does not matter
-                self.errors.pop(field, None)
 
     def clean_env_vars(self) -> dict[str, str] | None:
         given: dict[str, Any] | None = self.cleaned_data["env_vars"]

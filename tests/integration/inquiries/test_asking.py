@@ -81,6 +81,14 @@ def test_what_makes_no_question_fails_with_the_reason(config: dict[str, Any], wo
     assert not Inquiry.objects.exists()
 
 
+def test_a_deadline_beyond_any_calendar_fails():
+    child = make_asking(timeout_seconds=10**15)
+
+    assert (child.status, child.result["error"]) == (
+        "failed", f"The question cannot be asked: its deadline, {10**15} seconds from now, is beyond any calendar",
+    )  # fmt: skip
+
+
 def test_outside_of_a_workflow_it_fails_plainly():
     execution = start(make_execution(action=make_ask(), status="running", started_at=timezone.now()))
 
