@@ -59,7 +59,7 @@ def register_logs(execution: Execution, sizes: dict[str, int] | None = None) -> 
     for stream in STREAMS:
         size = sizes.get(stream, 0) if sizes is not None else _size_on_disk(execution.pk, stream)
         if size:
-            _register(execution, stream, size)
+            register_log(execution, stream, size)
 
 
 def _size_on_disk(execution_id: int, stream: str) -> int:
@@ -69,7 +69,7 @@ def _size_on_disk(execution_id: int, stream: str) -> int:
         return 0
 
 
-def _register(execution: Execution, stream: str, size: int) -> None:
+def register_log(execution: Execution, stream: str, size: int) -> None:
     ref = f"{execution.action_ref}.{stream}.log"
     artifact_id = _ids.get(ref)
     policy = _touch(artifact_id, ref, size) if artifact_id is not None else None

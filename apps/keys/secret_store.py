@@ -14,6 +14,7 @@ QUEUE_ITEM_PAYLOAD = "queue_item_payload"
 PACK_CONFIG = "pack_config"
 WEBHOOK_CONFIG = "webhook_config"
 RULE_PARAMS = "rule_params"
+WORKFLOW_VARIABLE = "workflow_variable"
 
 
 def put(

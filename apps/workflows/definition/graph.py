@@ -113,6 +113,11 @@ class Graph:
         return {name: tuple(names) for name, names in found.items()}
 
     @cached_property
+    def published(self) -> frozenset[str]:
+        """The names that any transition publishes."""
+        return frozenset(name for task in self.tasks.values() for step in task.next for name, _value in step.publish)
+
+    @cached_property
     def entry(self) -> tuple[str, ...]:
         """The tasks nobody names in a ``do``, sub-tasks of blocks left out."""
         return tuple(

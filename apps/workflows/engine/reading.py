@@ -25,9 +25,7 @@ class Reads:
     def __or__(self, other: "Reads") -> "Reads":
         return Reads(
             tasks=None if self.tasks is None or other.tasks is None else self.tasks | other.tasks,
-            variables=None
-            if self.variables is None or other.variables is None
-            else self.variables | other.variables,
+            variables=None if self.variables is None or other.variables is None else self.variables | other.variables,
             roots=self.roots | other.roots,
         )
 

@@ -1,0 +1,197 @@
+"""The children of one run: made, released, looked after, cancelled."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+from django.db.models import Q
+
+from apps.actions.cached import current_action_of_ref
+from apps.actions.models import Action
+from apps.core import clock, sql
+from apps.core.errors import ValidationFailed
+from apps.core.schemas import secret_paths
+from apps.executions.cancelling import cancel_locked
+from apps.executions.engines import engine_for
+from apps.executions.models import Execution
+from apps.executions.parameters import declared_names
+from apps.executions.requests import ExecutionRequest, check_parameters, release, request_children
+from apps.executions.states import PENDING, UNFINISHED, Status
+from apps.executions.transitions import Step, transition
+from apps.identity.models import Identity
+from apps.workflows.definition.graph import Task
+from apps.workflows.engine.book import ChildEnd, ChildSpec, Outcome, TaskRun
+from apps.workflows.engine.delegation import undelegated
+from apps.workflows.models import WorkflowTaskDispatch
+
+DEEPEST = 20  # nested workflows (workflows.md section 14)
+PARENT_CANCELLED = "Cancelled: parent workflow execution was cancelled"
+
+_OF_TASK = "workflow_execution = %s AND task_name = %s AND {iteration}"
+_ROWS_AT_ONCE = 1000  # databases take a limited number of parameters in one statement
+
+
+class Children:
+    def __init__(self, run_id: int, execution: Execution) -> None:
+        self._run = run_id
+        self._execution = execution
+        self.cancelled_by: Identity | None = None
+        self.cancel_text = PARENT_CANCELLED
+
+    # --- Making ---------------------------------------------------------------------------------------------------------
+
+    def refusal(self, task: Task, specs: Sequence[ChildSpec]) -> str | None:
+        """Return why these children cannot be made, None when they can."""
+        action = current_action_of_ref(task.action or "")
+        if action is None:
+            return f"Action '{task.action}' does not exist"
+        if action.workflow_def is not None and self._execution.depth + 1 > DEEPEST:
+            return f"Workflows are nested deeper than {DEEPEST} levels"
+        refusal = undelegated(self._execution, task, specs)
+        if refusal is None and action.strict_parameters:
+            return _violations(action, specs)
+        return refusal
+
+    def secret_places(self, task: Task, parameters: Mapping[str, Any]) -> Collection[tuple[str | int, ...]]:
+        action = current_action_of_ref(task.action or "")
+        return secret_paths(action.param_schema, parameters) if action is not None and action.param_schema else ()
+
+    def takes(self, task: Task, name: str) -> bool:
+        action = current_action_of_ref(task.action or "")
+        return action is not None and name in declared_names(action.param_schema)
+
+    def make(self, run: TaskRun, task: Task, specs: Sequence[ChildSpec]) -> list[Execution]:
+        """Make the children of a task; all but those in its window are held back."""
+        action = current_action_of_ref(task.action or "")
+        assert action is not None, "refusal() was asked"
+        window = run.window or len(specs)
+        requests = [
+            self._request(run, task, action, spec, held=position >= window) for position, spec in enumerate(specs)
+        ]
+        children = request_children(self._execution, requests)
+        rows = [
+            {
+                "workflow_execution": self._run,
+                "task_name": run.name,
+                "task_index": spec.index,
+                "iteration": run.iteration,
+                "execution_id": child.pk,
+                "released": not child.held,
+            }
+            for spec, child in zip(specs, children, strict=True)
+        ]
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            sql.insert(WorkflowTaskDispatch, rows[start : start + _ROWS_AT_ONCE])
+        return children
+
+    def _request(self, run: TaskRun, task: Task, action: Action, spec: ChildSpec, *, held: bool) -> ExecutionRequest:
+        parent = self._execution
+        retries = task.retry.count if task.retry is not None else 0
+        return ExecutionRequest(
+            action=action,
+            parameters=spec.parameters,
+            env_vars=parent.env_vars,
+            executor=parent.executor,
+            permission_set_refs=spec.permission_set_refs,
+            parent=parent,
+            enforcement=parent.enforcement,
+            rule_ref=parent.rule_ref,
+            trigger_ref=parent.trigger_ref,
+            timeout_seconds=task.timeout,
+            max_retries=retries,
+            held=held,
+            workflow_task={
+                "workflow_execution": self._run,
+                "task_name": run.name,
+                "triggered_by": run.triggered_by,
+                "task_index": spec.index,
+                "task_batch": spec.batch,
+                "iteration": run.iteration,
+                "max_retries": retries,
+                "timeout_seconds": task.timeout,
+                "timed_out": False,
+            },
+        )
+
+    # --- Ends -----------------------------------------------------------------------------------------------------------
+
+    def note_end(self, end: ChildEnd) -> Literal["released", "held", "again"]:
+        where, parameters = self._of(end.name, end.iteration)
+        index = -1 if end.index is None else end.index
+        row = sql.update_returning(
+            WorkflowTaskDispatch,
+            {"outcome": end.outcome, "last_attempt": end.child, "updated": clock.now()},
+            f"{where} AND coalesce(task_index, -1) = %s AND outcome IS NULL",
+            [*parameters, index],
+        )
+        if row is None:
+            return "again"
+        return "released" if row.released else "held"
+
+    def release_next(self, run: TaskRun) -> None:
+        where, parameters = self._of(run.name, run.iteration)
+        text = f"SELECT id, execution_id FROM workflow_task_dispatch WHERE {where} AND outcome IS NULL"
+        rows = sql.fetch(f"{text} AND released = %s ORDER BY task_index LIMIT 1", [*parameters, False])
+        if not rows:
+            return
+        ((row_id, child_id),) = rows
+        sql.update(WorkflowTaskDispatch, {"released": True, "updated": clock.now()}, "id = %s", [row_id])
+        child = sql.get(Execution, "id = %s", [child_id])
+        if child is not None:
+            child.action = current_action_of_ref(child.action_ref)
+            release(child, actor="workflow")
+
+    def has_open(self, run: TaskRun) -> bool:
+        where, parameters = self._of(run.name, run.iteration)
+        text = f"SELECT 1 FROM workflow_task_dispatch WHERE {where} AND outcome IS NULL LIMIT 1"
+        return bool(sql.fetch(text, parameters))
+
+    def unsuccessful(self, run: TaskRun) -> set[Outcome]:
+        where, parameters = self._of(run.name, run.iteration)
+        text = f"SELECT DISTINCT outcome FROM workflow_task_dispatch WHERE {where}"
+        rows = sql.fetch(f"{text} AND outcome IS NOT NULL AND outcome <> 'succeeded'", parameters)
+        return {row[0] for row in rows}
+
+    def attempts(self, run: TaskRun) -> list[int | None]:
+        """Return the last attempts of the children of a finished task, by index."""
+        where, parameters = self._of(run.name, run.iteration)
+        text = f"SELECT last_attempt FROM workflow_task_dispatch WHERE {where} ORDER BY task_index"
+        return [row[0] for row in sql.fetch(text, parameters)]
+
+    # --- Cancelling -----------------------------------------------------------------------------------------------------
+
+    def cancel(self, run: TaskRun, *, running: bool) -> None:
+        """Cancel the children of a task that have not ended; without ``running`` those that run already finish."""
+        where, parameters = self._of(run.name, run.iteration)
+        text = f"SELECT execution_id FROM workflow_task_dispatch WHERE {where} AND outcome IS NULL ORDER BY id"
+        first = [row[0] for row in sql.fetch(text, parameters)]
+        for start in range(0, len(first), _ROWS_AT_ONCE):
+            part = first[start : start + _ROWS_AT_ONCE]
+            attempts = Execution.objects.filter(Q(pk__in=part) | Q(original_execution__in=part))
+            for child in attempts.filter(status__in=UNFINISHED).select_for_update(no_key=True).order_by("pk"):
+                self._cancel_one(child, running=running)
+
+    def _cancel_one(self, child: Execution, *, running: bool) -> None:
+        reason = self.cancel_text
+        if child.status in PENDING:
+            step = Step(source=Status(child.status), target=Status.CANCELLED, actor="workflow", reason=reason)
+            by = self.cancelled_by.pk if self.cancelled_by is not None else None
+            result = {"error": reason, "succeeded": False, "cancelled": True}
+            moment = clock.now()
+            transition(child, step, result=result, succeeded=False, cancel_requested_at=moment, cancelled_by=by)
+        elif running or engine_for(child) is not None:
+            cancel_locked(child, by=self.cancelled_by, actor="workflow", reason=reason)
+
+    def _of(self, name: str, iteration: int | None) -> tuple[str, list[Any]]:
+        """Return the condition for the children of a task; the index needs null to be named."""
+        if iteration is None:
+            return _OF_TASK.format(iteration="iteration IS NULL"), [self._run, name]
+        return _OF_TASK.format(iteration="iteration = %s"), [self._run, name, iteration]
+
+
+def _violations(action: Action, specs: Sequence[ChildSpec]) -> str | None:
+    for spec in specs:
+        try:
+            check_parameters(action, spec.parameters)
+        except ValidationFailed as error:
+            return str(error)
+    return None

@@ -1,0 +1,187 @@
+"""
+The engine of workflows, as executions see it, and what makes a run go on: the ends of its children, and times.
+
+Everything here happens inside a transaction that holds the root of the run's tree, so one run is advanced by one at a
+time. A child that is cancelled while its run is being advanced reports its end in the middle of that: it goes to the
+same core.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from apps.core import clock, sql
+from apps.executions.models import Execution
+from apps.executions.states import TERMINAL, Status
+from apps.identity.models import Identity
+from apps.workflows.engine.book import ChildEnd, Outcome, Stop
+from apps.workflows.engine.closing import close, definition_gone, timed_out_text
+from apps.workflows.engine.core import Core
+from apps.workflows.engine.database import CANCELLED, DatabaseBook
+from apps.workflows.engine.runs import find_run, keep_snapshot, read_snapshot, run_of, snapshot_of
+from apps.workflows.engine.waiting import reasons
+from apps.workflows.models import WorkflowDefinition, WorkflowExecution
+
+logger = logging.getLogger(__name__)
+
+_OUTCOMES: dict[str, Outcome] = {Status.COMPLETED: "succeeded", Status.TIMEOUT: "timed_out"}
+
+
+class _Advances(threading.local):
+    """The runs that this thread is advancing right now, by id."""
+
+    def __init__(self) -> None:
+        self.cores: dict[int, tuple[Core, DatabaseBook]] = {}
+
+
+_advances = _Advances()
+
+
+@contextmanager
+def advancing(run_id: int, execution: Execution | None = None) -> Iterator[tuple[Core, DatabaseBook] | None]:
+    """
+    Give the core and the book of a run; those in use when this thread is advancing it already. None: it is gone.
+
+    ``execution``: the workflow's own, when the caller has it; it is brought up to date when the run ends.
+    """
+    active = _advances.cores.get(run_id)
+    if active is not None:
+        yield active
+        return
+    run = find_run(run_id)
+    if run is None:
+        yield None
+        return
+    book = DatabaseBook(run, snapshot_of(run), close)
+    if execution is not None:
+        book.execution = execution
+    pair = (Core(book), book)
+    _advances.cores[run_id] = pair
+    try:
+        yield pair
+        book.flush()
+    finally:
+        del _advances.cores[run_id]
+
+
+class WorkflowEngine:
+    """The engine (``executions.engines.TaskEngine``) of workflows."""
+
+    def start(self, execution: Execution) -> None:
+        run_id = _begin(execution)
+        if run_id is None:
+            definition_gone(execution)
+            return
+        with advancing(run_id, execution) as found:
+            assert found is not None
+            core, book = found
+            book.log("INFO", f"Workflow '{execution.action_ref}' started")
+            core.start()
+
+    def cancel(self, execution: Execution, *, by: Identity | None, reason: str) -> None:
+        self._stop_children(execution, by=by)
+
+    def closed(self, execution: Execution, *, by: Identity | None, reason: str) -> None:
+        self._stop_children(execution, by=by)
+
+    def _stop_children(self, execution: Execution, *, by: Identity | None) -> None:
+        run = run_of(execution.pk)
+        if run is None:
+            return
+        with advancing(run.id, execution) as found:
+            assert found is not None
+            core, book = found
+            book.log("WARN", "Cancel requested")
+            book.children.cancelled_by = by
+            cancel_running = book.graph.cancellation_policy == "cancel_running"
+            core.stop(Stop(status="cancelled", error=CANCELLED), cancel_running=cancel_running)
+
+    def waits_for(self, execution: Execution) -> list[dict[str, Any]]:
+        return reasons(execution)
+
+    def may_repeat(self, child: Execution) -> bool:
+        """Nothing is repeated once the run, or the task, is being stopped."""
+        task = child.workflow_task or {}
+        with advancing(task.get("workflow_execution") or 0) as found:
+            if found is None:
+                return False
+            _core, book = found
+            run = book.find(task["task_name"], task.get("iteration"))
+            return book.stop is None and run is not None and run.status == "running" and run.error is None
+
+    def retry_delay_seconds(self, child: Execution) -> float:
+        task = child.workflow_task or {}
+        run = find_run(task["workflow_execution"])
+        retry = snapshot_of(run).graph.tasks[task["task_name"]].retry if run is not None else None
+        return retry.delay_before(child.retry_count + 1) if retry is not None else 0.0
+
+
+def child_ended(child: Execution) -> None:
+    """Let the run go on of which a child has ended for good; told again it changes nothing."""
+    task = child.workflow_task or {}
+    with advancing(task.get("workflow_execution") or 0) as found:
+        if found is not None:
+            found[0].child_ended(
+                ChildEnd(
+                    name=task["task_name"],
+                    iteration=task.get("iteration"),
+                    index=task.get("task_index"),
+                    outcome=_OUTCOMES.get(child.status, "failed"),
+                    child=child.pk,
+                )
+            )
+
+
+def look(run_id: int) -> None:
+    """See whether a run is over; its root is locked."""
+    with advancing(run_id) as found:
+        if found is not None and found[1].execution.status not in TERMINAL:
+            found[0].look()
+
+
+def time_of_block_is_up(run_id: int, name: str, iteration: int | None) -> None:
+    """Stop a parallel block whose time is up; the root is locked."""
+    with advancing(run_id) as found:
+        if found is not None and found[1].stop is None:
+            found[0].time_is_up(name, iteration)
+
+
+def time_of_run_is_up(run_id: int) -> None:
+    """Stop a nested run that has taken longer than its task allows; the root is locked."""
+    with advancing(run_id) as found:
+        if found is None or found[1].stop is not None:
+            return
+        core, book = found
+        seconds = (book.execution.workflow_task or {}).get("timeout_seconds")
+        core.stop(Stop(status="failed", error=timed_out_text(seconds or 0)), cancel_running=True)
+
+
+def _begin(execution: Execution) -> int | None:
+    """Write the row of a run, with what it goes by, and return its id; None when its definition is gone."""
+    definition = WorkflowDefinition.objects.filter(pk=execution.workflow_def).first()
+    if definition is None:
+        return None
+    task_graph = {
+        "ref": definition.ref,
+        "pack_ref": definition.pack_ref,
+        "definition": definition.definition,
+        "param_schema": definition.param_schema,
+        "out_schema": definition.out_schema,
+    }
+    snapshot = read_snapshot(task_graph)
+    seconds = (execution.workflow_task or {}).get("timeout_seconds")
+    row = {
+        "execution": execution.pk,
+        "workflow_def": definition.pk,
+        "task_graph": task_graph,
+        "variables": dict(snapshot.graph.variables),
+        "deadline": clock.now() + timedelta(seconds=seconds) if seconds else None,
+    }
+    (run_id,) = sql.insert_returning(WorkflowExecution, row, ("id",))
+    run = find_run(run_id)
+    assert run is not None
+    keep_snapshot(run, snapshot)
+    return run.id
