@@ -74,4 +74,5 @@ def test_a_long_group_key_fits_into_an_index() -> None:
     first, second = group_key({"a": "x" * 10_000}, "a"), group_key({"a": "x" * 9_999}, "a")
 
     assert first != second
-    assert first.startswith("sha256:") and len(first) == 71
+    assert first.startswith("sha256:")
+    assert len(first) == 71
