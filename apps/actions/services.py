@@ -37,13 +37,28 @@ def create_action(*, pack_ref: str, **fields: Any) -> Action:
 
 
 def update_action(action: Action, changes: Mapping[str, Any]) -> Action:
-    """Change some fields of an action; the same errors as creating one."""
+    """Change some fields of an action; the same errors as creating one. A workflow's own follows its action."""
+    _refuse_own_program(action, changes)
     values = _with_runtime(_checked(changes))
     for name, value in values.items():
         setattr(action, name, value)
     action.clean_fields(exclude=["pack", "runtime"])
     action.save(update_fields=[*values, "updated"])
     return action
+
+
+def _refuse_own_program(action: Action, changes: Mapping[str, Any]) -> None:
+    """Raise ValidationFailed when a companion action would be given something else to run than its workflow."""
+    if action.workflow_def is None:
+        return
+    same = changes.get("entrypoint") in (None, action.entrypoint)
+    for name, unchanged in (
+        ("entrypoint", same),
+        *((key, changes.get(key) is None) for key in ("runtime", "runtime_ref")),
+    ):
+        if not unchanged:
+            message = "The companion action of a workflow runs that workflow and nothing else."
+            raise ValidationFailed(details=[{"field": name, "message": message}])
 
 
 def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ router.register(PACKS, PackViewSet, basename="pack")
 
 _install = LaterViewSet.as_view({"post": "install"})
 _tests = LaterViewSet.as_view({"get": "tests"})
-_components = LaterViewSet.as_view({"get": "components"})
 
 urlpatterns = [
     path(f"{PACKS}/upload", UploadViewSet.as_view({"post": "upload"})),
@@ -24,7 +23,4 @@ urlpatterns = [
     path(f"{PACKS}/<str:ref>/test", LaterViewSet.as_view({"post": "test"})),
     path(f"{PACKS}/<str:ref>/tests", _tests),
     path(f"{PACKS}/<str:ref>/tests/latest", _tests),
-    path(f"{PACKS}/<str:ref>/workflows/sync", LaterViewSet.as_view({"post": "sync"})),
-    path(f"{PACKS}/<str:ref>/workflows/validate", LaterViewSet.as_view({"post": "validate"})),
-    path(f"{PACKS}/<str:ref>/workflows", _components),
 ]

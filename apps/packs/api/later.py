@@ -15,7 +15,7 @@ from apps.packs.models import Pack
 
 @extend_schema(exclude=True)
 class LaterViewSet(AttuneViewSet[Pack]):
-    """Installing from elsewhere, pack tests, workflows, and lists of components whose apps are not there yet."""
+    """Installing from elsewhere, and pack tests."""
 
     queryset = Pack.objects.order_by("ref")
     visible_to = staticmethod(visibility.visible_to)
@@ -24,9 +24,6 @@ class LaterViewSet(AttuneViewSet[Pack]):
         "install": "packs:install",
         "test": "packs:install",
         "tests": filtered("packs:read"),
-        "components": filtered("packs:read"),
-        "sync": "packs:configure",
-        "validate": filtered("packs:read"),
     }
 
     def install(self, request: Request) -> Response:
@@ -42,18 +39,3 @@ class LaterViewSet(AttuneViewSet[Pack]):
         """Show the results of a pack's tests."""
         self.get_object()
         raise NotImplementedYet("Pack tests are not there yet")
-
-    def components(self, request: Request, ref: str) -> Response:
-        """List components of a pack."""
-        self.get_object()
-        raise NotImplementedYet("Components of this kind are not there yet")
-
-    def sync(self, request: Request, ref: str) -> Response:
-        """Bring a pack's workflows in step with its files."""
-        self.get_object()
-        raise NotImplementedYet("Workflows are not there yet")
-
-    def validate(self, request: Request, ref: str) -> Response:
-        """Check a pack's workflow files."""
-        self.get_object()
-        raise NotImplementedYet("Workflows are not there yet")

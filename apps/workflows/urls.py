@@ -1,0 +1,18 @@
+"""Routes of workflows, their runs, and what packs have of them."""
+
+from django.urls import path
+
+from apps.core.api.routers import Router
+from apps.workflows.api.packs import PackWorkflowStepsViewSet
+from apps.workflows.api.workflows import PackWorkflowFilesViewSet, PackWorkflowsViewSet, WorkflowViewSet
+
+PACK = "api/v1/packs/<str:ref>"
+router = Router()
+router.register("api/v1/workflows", WorkflowViewSet, basename="workflow")
+urlpatterns = [
+    *router.urls,
+    path(f"{PACK}/workflows", PackWorkflowsViewSet.as_view({"get": "list"})),
+    path(f"{PACK}/workflows/sync", PackWorkflowStepsViewSet.as_view({"post": "sync"})),
+    path(f"{PACK}/workflows/validate", PackWorkflowStepsViewSet.as_view({"post": "validate"})),
+    path(f"{PACK}/workflow-files", PackWorkflowFilesViewSet.as_view({"post": "create"})),
+]
