@@ -105,7 +105,7 @@ class InquiryAdmin(RowsWithVerbs, MachineRows):
         return {
             "status": markup.badge(row.status),
             "form": AnswerForm(inquiry=row) if is_open else None,
-            "answer": markup.json_block(row.response),
+            "answer": markup.json_block(markup.without_secrets(row.response_schema, row.response)),
             "response_schema": markup.json_block(row.response_schema),
             "facts": [
                 ("Asked by", self.of_execution(row)),

@@ -24,6 +24,7 @@ from apps.identity.models import (
     SignInFailures,
 )
 from apps.identity.services import create_identity
+from apps.inquiries.models import Inquiry
 from apps.rules.models import Enforcement, RuleDecision, RuleWindow
 from apps.workers.models import EnvironmentStatus, PackEnvironment, RuntimeVersion, WorkerHistory
 from tests.factories import (
@@ -95,6 +96,10 @@ def fill(number):
     ExecutionHistory.objects.create(
         operation="UPDATE", entity_id=execution.pk, entity_ref=action.ref, changed_fields=["status"],
         new_values={"status": "failed"}, actor=f"worker:{worker.pk}", reason=HOSTILE,
+    )  # fmt: skip
+    Inquiry.objects.create(
+        execution=execution, prompt=HOSTILE, response_schema={"token": {"secret": True}, HOSTILE: {}}, status="responded",
+        response={"token": "s3cret-value", "x": HOSTILE}, responded_at=timezone.now(), assigned_to=make_admin(),
     )  # fmt: skip
     artifact = Artifact.objects.create(ref=f"{action.ref}.log", type="file_text", name=HOSTILE)
     ArtifactVersion.objects.create(

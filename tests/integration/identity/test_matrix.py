@@ -18,6 +18,7 @@ from apps.executions.models import Artifact
 from apps.identity.checks import operations, routes
 from apps.identity.models import Identity
 from apps.identity.permissions import USUAL
+from apps.inquiries.models import Inquiry
 from apps.keys.models import Key
 from apps.rules.models import Enforcement
 from tests.clients import signed_in
@@ -132,13 +133,14 @@ class World:
             ref=f"{name}.artifact", scope="identity", owner=person.login, visibility="private", type="other"
         )
         key = Key.objects.create(ref=f"{name}.key", owner_type="identity", owner_identity=person, name=name, value="v")
+        execution = make_execution(action=action, executor=person)
         refs.update(
             {
                 "packs": pack.ref, "actions": action.ref, "triggers": trigger.ref, "rules": rule.ref, "keys": key.ref,
                 "sensors": make_sensor(trigger, pack=pack, ref=f"{name}.sensor").ref,
                 "runtimes": make_runtime(ref=f"{name}.runtime", pack_ref=name, pack=pack).ref,
                 "workers": str(make_worker(name=name).pk), "events": str(event.pk), "enforcements": str(fired.pk),
-                "executions": str(make_execution(action=action, executor=person).pk),
+                "executions": str(execution.pk), "inquiries": str(Inquiry.objects.create(execution=execution, prompt="?").pk),
                 "artifacts": str(artifact.pk), "artifacts/ref": artifact.ref, "identities": str(person.pk),
                 "permissions/sets": str(make_set(ref=f"{name}.set").pk),
             }
@@ -152,7 +154,7 @@ class World:
 
 
 PLACES = {"packs", "actions", "triggers", "rules", "keys", "sensors", "runtimes", "workers", "events", "enforcements",
-          "executions", "artifacts", "identities", "permissions/sets"}  # fmt: skip
+          "executions", "inquiries", "artifacts", "identities", "permissions/sets"}  # fmt: skip
 
 
 def holds(role: str, name: str, side: str | None) -> bool:
