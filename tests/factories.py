@@ -9,7 +9,7 @@ import yaml
 from django.conf import settings
 from django.utils import timezone
 
-from apps.actions.models import Action
+from apps.actions.models import Action, Policy
 from apps.events.models import Event, Sensor, Trigger
 from apps.executions.models import Execution
 from apps.executions.requests import ExecutionRequest, request_execution
@@ -88,6 +88,15 @@ def make_action(**fields: Any) -> Action:
     if "runtime" not in fields:
         fields["runtime"] = make_runtime()
     return Action.objects.create(**{**defaults, **fields})
+
+
+def make_policy(**fields: Any) -> Policy:
+    """A policy for ``action``, ``pack``, or whatever else is named; one at a time unless a limit is named."""
+    action, pack, ref = fields.pop("action", None), fields.pop("pack", None), f"tests.policy{next(_number)}"
+    if not fields.keys() & {"threshold", "max_executions", "max_waiting"}:
+        fields["threshold"] = 1
+    scope = {"action": action, "action_ref": action and action.ref, "pack": pack, "pack_ref": pack and pack.ref}
+    return Policy.objects.create(**{"ref": ref, "name": ref, **scope, **fields})
 
 
 def make_worker(*, slots: int = 10, runtimes: tuple[str, ...] = ("shell", "python"), **fields: Any) -> Worker:

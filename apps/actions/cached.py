@@ -3,12 +3,13 @@
 from typing import Any
 
 from apps.actions.models import Action
+from apps.actions.policies.applying import REVISION, notice
 from apps.core import sql
 
-_STAMPS = """
-SELECT action.id, action.updated, pack.updated, runtime.updated
+_STAMPS = f"""
+SELECT {REVISION}, action.id, action.updated, pack.updated, runtime.updated
 FROM action JOIN pack ON pack.id = action.pack LEFT JOIN runtime ON runtime.id = action.runtime
-WHERE action.{column} = %s
+WHERE action.{{column}} = %s
 """
 _MOST_KEPT = 2000
 
@@ -32,7 +33,8 @@ def current_action_of_ref(ref: str) -> Action | None:
 def _known_or_read(found: list[tuple[Any, ...]]) -> Action | None:
     if not found:
         return None
-    action_id, *stamps = found[0]
+    mark, action_id, *stamps = found[0]
+    notice(mark)  # whoever asks for an action goes on to its policies
     known = _kept.get(action_id)
     if known is not None and known[0] == stamps:
         return known[1]

@@ -222,6 +222,23 @@ class Policy(Row):
         return PolicyScope.PACK if self.pack_ref else PolicyScope.GLOBAL
 
 
+class PolicyRevision(models.Model):
+    """
+    One row whose mark is another after every change of what policies say, or of which actions they are about.
+
+    Whoever keeps policies in memory compares it: reading it is cheap, and its lock lets changes come one by one.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    mark = models.BigIntegerField()
+
+    class Meta:
+        db_table = "policy_revision"
+
+    def __str__(self) -> str:
+        return f"Policies at {self.mark}"
+
+
 class QueueStats(Row):
     """What waits and runs of one action under its policies, as last counted."""
 

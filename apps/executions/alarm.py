@@ -8,10 +8,13 @@ import heapq
 import logging
 import threading
 import time
+from datetime import datetime
 from functools import partial
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
+
+from apps.core import clock
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +64,8 @@ class Alarm:
         from apps.executions.sweep import put_in_line
 
         try:
-            if put_in_line():
-                dispatch_waiting()
+            put_in_line()
+            dispatch_waiting()
         except DatabaseError:
             logger.warning("What is due could not be put in line; the next sweep does it", exc_info=True)
         finally:
@@ -71,6 +74,16 @@ class Alarm:
 
 
 _alarm = Alarm()
+_told: datetime | None = None  # the last moment that ``wake_at`` was given
+
+
+def wake_at(moment: datetime) -> None:
+    """See to what waits at that moment (a policy's rate frees a slot then), unless a sweep comes first anyway."""
+    global _told
+    seconds = (moment - clock.now()).total_seconds()
+    if seconds <= settings.SWEEP_SECONDS and moment != _told:
+        _told = moment
+        _alarm.set(max(0.0, seconds) + 0.005)
 
 
 def alarm_on_commit(seconds: float) -> None:

@@ -79,7 +79,8 @@ def retry_execution(execution_id: int, *, by: Identity, changes: RetryChanges) -
         not_before=changes.not_before,
         **_given(old, changes),
     )
-    stored = store(attempt, action=old.action, actor=f"identity:{by.pk}", reason=changes.reason or None)
+    actor, reason = f"identity:{by.pk}", changes.reason or None
+    stored = store(attempt, action=old.action, actor=actor, reason=reason, refuse_when_full=True)
     executed("retried", old, by=by, reason=changes.reason, retry=stored.pk)
     return stored
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -9,15 +10,82 @@ from typing import Any
 from django.db import transaction
 
 from apps.actions.models import Action
+from apps.actions.policies.applying import Applied, PolicySet, current_policies
+from apps.actions.policies.groups import group_key, names_in
+from apps.core.cipher import CannotDecrypt
+from apps.core.schemas import fill_defaults, secret_names
 from apps.executions.engines import engine_of_action
 from apps.executions.models import Demand, Execution
+from apps.executions.parameters import parameters_of
+from apps.executions.secrets import real_config
+
+logger = logging.getLogger(__name__)
 
 _ids: dict[str, int] = {}  # key -> id of a committed row; demands are never deleted
 _MOST_REMEMBERED = 10_000
 
 
-def requirements_of(action: Action | None, execution: Execution) -> dict[str, Any]:
-    """Return what the action, and the request in its place, demand; see ``apps.workers.fitness`` for the form. {"engine": name}: no worker, that engine."""
+def requirements_of(
+    action: Action | None, execution: Execution, *, policies: PolicySet | None = None, config: Any = None
+) -> dict[str, Any]:
+    """
+    Return what the action, and the request in its place, demand; see ``apps.workers.fitness`` for the form.
+
+    ``{"engine": name}``: no worker, that engine. Where policies limit the action, also ``action``, its ref, and
+    ``policies``, the groups it is in: so each group is a line of its own, and one that is full is a demand that
+    dispatch need not look into. ``config``: with its real values, when the caller has it at hand.
+    """
+    applied = (policies or current_policies()).applying_to(execution.action_ref)
+    if not applied:
+        return placement_of(action, execution)
+    return {
+        **placement_of(action, execution),
+        "action": execution.action_ref,
+        "policies": memberships(applied, action, execution, config),
+    }
+
+
+def memberships(
+    applied: Sequence[Applied], action: Action | None, execution: Execution, config: Any = None
+) -> list[list[Any]]:
+    """Return [policy id, key of its group, kinds of limit] for each policy that limits the execution, by id."""
+    keys: dict[tuple[str, ...], str] = {(): "{}"}
+    values: dict[str, Any] | None = None
+    schema = action.param_schema if action is not None else None
+    for one in applied:
+        if one.limit.parameters not in keys:
+            if values is None:
+                real = config if config is not None else _readable_config(execution)
+                values = fill_defaults(schema, parameters_of(real, schema))
+            keys[one.limit.parameters] = group_key(one.limit.parameters, values, secret_names(schema))
+    return [[one.limit.id, keys[one.limit.parameters], one.kinds] for one in applied]
+
+
+def _readable_config(execution: Execution) -> Any:
+    try:
+        return real_config(execution)
+    except CannotDecrypt:  # its run fails for the same reason; until then it is in a group of its own kind
+        logger.warning("The secret parameters of execution %s cannot be read", execution.pk)
+        return execution.config
+
+
+def is_current(requirements: dict[str, Any], policies: PolicySet, action_ref: str | None = None) -> bool:
+    """
+    Return whether the policies of a demand are those that limit its action now; the values in the keys never change.
+
+    A demand without policies does not know its action: ``action_ref`` is that of an execution in its line.
+    """
+    ref = requirements.get("action", action_ref)
+    applied = policies.applying_to(ref) if ref is not None else ()
+    stored = requirements.get("policies", ())
+    return len(stored) == len(applied) and all(
+        pk == one.limit.id and kinds == one.kinds and tuple(names_in(key)) == one.limit.parameters
+        for (pk, key, kinds), one in zip(stored, applied, strict=True)
+    )
+
+
+def placement_of(action: Action | None, execution: Execution) -> dict[str, Any]:
+    """Return the part of the requirements that is about workers or engines."""
     engine = engine_of_action(action)
     if engine is not None:
         return {"engine": engine}

@@ -1,6 +1,6 @@
 """What a caller of this app is told when it cannot be done."""
 
-from apps.core.errors import ConflictError, GoneError, NotFound
+from apps.core.errors import ConflictError, GoneError, NotFound, TooManyRequests
 
 
 class ExecutionNotFound(NotFound):
@@ -34,3 +34,10 @@ class ActionGone(ConflictError):
 
 class LogGone(GoneError):
     """The log was removed by retention"""
+
+
+class LineFull(TooManyRequests):
+    """A policy lets no more executions wait"""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, retry_after_seconds=1)

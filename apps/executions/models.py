@@ -1,5 +1,8 @@
 """One run of an action, its history, and what it stored."""
 
+import json
+from functools import cached_property
+
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -18,7 +21,8 @@ class Demand(Row):
 
     Dispatch looks at the heads of the demands that have a free slot, so its cost does not grow with the backlog.
     ``requirements``: {"runtime": [names], "version": text|null, "required": {}, "selector": {}, "tolerations": [],
-    "affinity": {}}; ``key`` is the SHA-256 of its canonical JSON.
+    "affinity": {}}, and where policies limit the action its ref as "action" and "policies": [[policy id, key of the
+    group, kinds of limit]]; ``key`` is the SHA-256 of its canonical JSON.
     """
 
     key = Text(max_length=64, unique=True)
@@ -29,6 +33,17 @@ class Demand(Row):
 
     def __str__(self) -> str:
         return self.key[:12]
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether policies limit those in its line."""
+        return "policies" in self.requirements
+
+    @cached_property
+    def placement_key(self) -> str:
+        """The same for all demands that the same workers meet."""
+        wanted = {name: value for name, value in self.requirements.items() if name not in ("action", "policies")}
+        return json.dumps(wanted, sort_keys=True)
 
 
 class ExecutionQuerySet(BaseQuerySet["Execution"]):

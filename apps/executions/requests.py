@@ -9,14 +9,16 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from apps.actions.models import Action
+from apps.actions.policies.applying import current_policies
 from apps.core import clock, sql
 from apps.core.errors import ValidationFailed
 from apps.core.schemas import fill_defaults, violations
+from apps.executions.admission import Full, full_line, places_in
 from apps.executions.alarm import alarm_on_commit
 from apps.executions.audited import executed
 from apps.executions.demands import demand_id, requirements_of
-from apps.executions.dispatch import dispatch_on_commit
-from apps.executions.errors import ParentFinished
+from apps.executions.dispatch import dispatch_on_commit, end_by_policy
+from apps.executions.errors import LineFull, ParentFinished
 from apps.executions.models import Execution
 from apps.executions.parameters import left_out_text, parameters_of
 from apps.executions.secrets import keep_parameters, without_secrets
@@ -34,7 +36,8 @@ class ExecutionRequest:
 
     ``executor`` None is the built-in identity ``system``. Times are aware. ``validate`` checks the parameters against
     the action's schema; an action with ``strict_parameters`` is always checked. ``held``: not dispatched before
-    ``release``; ``workflow_task`` as in model.md 4.6.
+    ``release``; ``workflow_task`` as in model.md 4.6. ``refuse_when_full``: raise LineFull where a policy lets no more
+    wait; otherwise the execution is stored as cancelled.
     """
 
     action: Action
@@ -61,6 +64,7 @@ class ExecutionRequest:
     workflow_task: Mapping[str, Any] | None = None
     held: bool = False
     max_retries: int | None = None
+    refuse_when_full: bool = False
 
 
 def request_execution(request: ExecutionRequest) -> Execution:
@@ -68,7 +72,7 @@ def request_execution(request: ExecutionRequest) -> Execution:
     Store a new execution and have it dispatched once this transaction commits.
 
     Raises ValidationFailed when the parameters are checked and violate the schema, ParentFinished when the parent
-    is canceling or has ended.
+    is canceling or has ended, LineFull when it is to be refused where a policy lets no more wait.
     """
     if request.validate or request.action.strict_parameters:
         check_parameters(request.action, request.parameters)
@@ -78,7 +82,8 @@ def request_execution(request: ExecutionRequest) -> Execution:
 @transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which this has failed
 def _store_request(request: ExecutionRequest) -> Execution:
     execution = _filled_in(request, _lock_parent(request.parent))
-    stored = store(execution, action=request.action, actor=f"identity:{execution.executor_id}")
+    actor = f"identity:{execution.executor_id}"
+    stored = store(execution, action=request.action, actor=actor, refuse_when_full=request.refuse_when_full)
     executed("requested", stored, by=request.executor, rule_ref=request.rule_ref, trigger_ref=request.trigger_ref)
     return stored
 
@@ -148,17 +153,28 @@ def release(execution: Execution, *, actor: str) -> bool:
     return True
 
 
-def store(execution: Execution, *, action: Action | None, actor: str, reason: str | None = None) -> Execution:
+def store(
+    execution: Execution,
+    *,
+    action: Action | None,
+    actor: str,
+    reason: str | None = None,
+    refuse_when_full: bool = False,
+) -> Execution:
     """
     Write a new execution that is filled in, with its first history row, and put it in line when its time is now.
 
-    Its config holds the real values of secret parameters; what is written has markers in their places.
+    Its config holds the real values of secret parameters; what is written has markers in their places. Where a policy
+    lets no more wait it is cancelled at once; with ``refuse_when_full`` nothing is written and LineFull raised.
     """
+    full: Full | None = None
     wait_seconds = (execution.not_before - clock.now()).total_seconds() if execution.not_before is not None else 0.0
     if wait_seconds > 0:
         alarm_on_commit(wait_seconds)
     elif not execution.held:
-        execution.demand_id = demand_id(requirements_of(action, execution))
+        requirements = requirements_of(action, execution, config=execution.config)
+        execution.demand_id = demand_id(requirements)
+        full = _full_line(requirements, execution, refuse=refuse_when_full) if "policies" in requirements else None
     execution.config, secrets = without_secrets(execution.config, action.param_schema if action is not None else None)
     _insert(execution)
     if secrets:
@@ -168,9 +184,21 @@ def store(execution: Execution, *, action: Action | None, actor: str, reason: st
     announce(execution, Status.REQUESTED)
     if execution.depth > DEEPEST:
         _too_deep(execution)
+    elif full is not None:
+        end_by_policy(execution, full.message)
     else:
         dispatch_on_commit()
     return execution
+
+
+def _full_line(requirements: Mapping[str, Any], execution: Execution, *, refuse: bool) -> Full | None:
+    """Return the policy that lets no more wait; new attempts and tasks of a workflow are asked, too."""
+    # Tasks of workflows come in numbers and any order: two workflows must not wait for each other's groups.
+    exact = execution.workflow_task is None
+    full = full_line(places_in(dict(requirements), current_policies()), exact=exact)
+    if full is not None and refuse:
+        raise LineFull(f"{full.message}; action '{execution.action_ref}' takes no more now")
+    return full
 
 
 _GIVEN_BACK = ("id", "created", "updated", "correlation_id")

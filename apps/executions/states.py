@@ -18,6 +18,7 @@ class Status(models.TextChoices):
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TIMEOUT, Status.ABANDONED})
 UNFINISHED = frozenset(set(Status) - TERMINAL)
+ACTIVE = UNFINISHED - {Status.REQUESTED}  # holds the slots of its policies
 PENDING = frozenset({Status.REQUESTED, Status.SCHEDULING, Status.SCHEDULED})
 ON_A_WORKER = frozenset({Status.SCHEDULED, Status.RUNNING, Status.CANCELING})  # holds a slot of its worker
 

@@ -207,6 +207,7 @@ def run_action(form: RunForm, caller: Caller) -> Execution | None:
                 timeout_seconds=given["timeout_seconds"],
                 not_before=timezone.now() + timedelta(seconds=delay) if delay else None,
                 validate=given["validate"],
+                refuse_when_full=True,
             )
         )
     except AttuneError as error:

@@ -69,6 +69,7 @@ def execution_request(caller: Caller, body: dict[str, Any], *, idempotency_key: 
         parent=parent,
         idempotency_key=idempotency_key,
         validate=body["validate"],
+        refuse_when_full=True,
     )
 
 
