@@ -136,6 +136,9 @@ class PackWorkflowFilesViewSet(AttuneViewSet[WorkflowDefinition]):
     serializer_classes: ClassVar = {"create": WorkflowFileBody}
     grants: ClassVar = {"create": "actions:create"}
 
+    def before_denial(self) -> None:
+        services.pack_of(self.kwargs["ref"])
+
     def facts_of_new(self, data: Mapping[str, Any]) -> Any:
         pack_ref = self.kwargs["ref"]
         return {"ref": f"{pack_ref}.{data.get('name')}", "pack_ref": pack_ref}
