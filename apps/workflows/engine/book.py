@@ -100,7 +100,9 @@ class Book(Protocol):
 
     def save(self, run: TaskRun) -> None: ...
 
-    def run_count(self, name: str) -> int: ...
+    def has_run(self, name: str, times: int) -> bool:
+        """Whether there have been this many runs of a task, in whatever iterations."""
+        ...
 
     def waiting(self, names: Collection[str]) -> list[TaskRun]:
         """Return the runs of these tasks that wait for their join."""

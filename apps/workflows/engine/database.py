@@ -86,8 +86,8 @@ class DatabaseBook:
     def save(self, run: TaskRun) -> None:
         self._tasks.save(run)
 
-    def run_count(self, name: str) -> int:
-        return self._tasks.run_count(name)
+    def has_run(self, name: str, times: int) -> bool:
+        return self._tasks.has_run(name, times)
 
     def waiting(self, names: Collection[str]) -> list[TaskRun]:
         return self._tasks.waiting(names)

@@ -44,8 +44,7 @@ def _first_time(book: Book, target: str, iteration: int | None) -> Reached:
 
 def _within_limit(book: Book, target: str, iteration: int | None) -> Reached:
     limit = book.graph.limit_of(book.graph.tasks[target])
-    # Nobody has run more often than there were iterations, so counting is rarely needed.
-    if iteration is not None and iteration >= limit and book.run_count(target) >= limit:
+    if iteration is not None and book.has_run(target, limit):
         return Reached(what="limit")
     return Reached(what="start", iteration=iteration)
 

@@ -81,8 +81,8 @@ class MemoryBook:
             if run.outcome is not None:
                 self._order.append(run)
 
-    def run_count(self, name: str) -> int:
-        return sum(1 for key in self.runs if key[0] == name)
+    def has_run(self, name: str, times: int) -> bool:
+        return sum(1 for key in self.runs if key[0] == name) >= times
 
     def waiting(self, names: Collection[str]) -> list[TaskRun]:
         return [run for run in self.runs.values() if run.status == "pending" and run.name in names]

@@ -105,9 +105,14 @@ class TaskRows:
         text = f"SELECT DISTINCT name FROM workflow_task WHERE workflow_execution = %s{among} AND {_DONE}"
         return {row[0] for row in sql.fetch(text, [self._run, *parameters])}
 
-    def run_count(self, name: str) -> int:
-        text = "SELECT count(*) FROM workflow_task WHERE workflow_execution = %s AND name = %s"
-        return int(sql.fetch(text, [self._run, name])[0][0])
+    def has_run(self, name: str, times: int) -> bool:
+        """Whether there have been this many runs; they are counted only once there were as many iterations."""
+        where = "FROM workflow_task WHERE workflow_execution = %s AND name = %s"
+        newest = f"SELECT coalesce(iteration, -1) {where} ORDER BY coalesce(iteration, -1) DESC LIMIT 1"
+        rows = sql.fetch(newest, [self._run, name])
+        if not rows or rows[0][0] + 1 < times:
+            return False
+        return int(sql.fetch(f"SELECT count(*) {where}", [self._run, name])[0][0]) >= times
 
     def latest(self, names: Collection[str] | None) -> dict[str, TaskRun]:
         """Return the latest finished run of each of these tasks, of all for None."""
