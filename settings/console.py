@@ -61,6 +61,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Questions", "contact_support", "inquiries_inquiry_changelist"),
                     _item("Events", "bolt", "events_event_changelist"),
                     _item("Rules", "rule", "rules_rule_changelist"),
+                    _item("Queues", "stacks", "queues_workqueue_changelist"),
                     _item("Actions", "code_blocks", "actions_action_changelist"),
                     _item("Packs", "inventory_2", "packs_pack_changelist"),
                     _item("Artifacts", "description", "executions_artifact_changelist"),
@@ -102,6 +103,7 @@ UNFOLD: dict[str, Any] = {
                 "collapsible": True,
                 "items": [
                     _item("Decisions", "checklist", "rules_ruledecision_changelist"),
+                    _item("Queue items", "inbox", "queues_workqueueitem_changelist"),
                     _item("Enforcements", "gavel", "rules_enforcement_changelist"),
                     _item("Windows", "filter_alt", "rules_rulewindow_changelist"),
                     _item("Due times", "timer", "events_timerfire_changelist"),

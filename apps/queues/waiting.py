@@ -27,6 +27,10 @@ ORDER BY priority DESC, created, id LIMIT %s
 _DEPTH = (
     f"SELECT count(*) FROM (SELECT 1 FROM work_queue_item {{index}} WHERE queue = %s AND {_PENDING} LIMIT %s) waiting"
 )
+_DEPTHS = f"""
+SELECT q.id, (SELECT count(*) FROM (SELECT 1 FROM work_queue_item {{index}} WHERE queue = q.id AND {_PENDING} LIMIT %s) waiting)
+FROM work_queue q WHERE q.id IN ({{ids}})
+"""
 _QUEUES = f"""
 SELECT q.id FROM work_queue q WHERE q.enabled AND q.dispatch_action IS NOT NULL
 AND EXISTS (SELECT 1 FROM work_queue_item {{index}} WHERE queue = q.id AND {_READY}) ORDER BY q.id
@@ -44,10 +48,15 @@ def has_ready(queue_id: int) -> bool:
     return bool(_heads(queue_id, 1))
 
 
+def ready_ids(queue_id: int, most: int) -> list[int]:
+    """Return the items that are ready: highest priority first, then oldest."""
+    return [row[0] for row in _heads(queue_id, most)]
+
+
 def next_ids(queue: WorkQueue, config: QueueConfig, batch_size: int) -> list[int]:
     """Return the items of the next execution: highest priority first, then oldest; one group where groups are kept."""
     if not config.coalescing:
-        return [row[0] for row in _heads(queue.pk, batch_size)]
+        return ready_ids(queue.pk, batch_size)
     heads = _heads(queue.pk, 1)
     if not heads:
         return []
@@ -69,6 +78,14 @@ def depth(queue_id: int, *, up_to: int) -> int:
     """Return how many items wait, counted no further than ``up_to``."""
     text = _DEPTH.format(index=sql.indexed_by(_BY_PRIORITY))
     return int(sql.fetch(text, [queue_id, up_to])[0][0])
+
+
+def depths(queue_ids: Sequence[int], *, up_to: int) -> dict[int, int]:
+    """Return how many items wait in each of these queues, counted no further than ``up_to``."""
+    if not queue_ids:
+        return {}
+    text = _DEPTHS.format(index=sql.indexed_by(_BY_PRIORITY), ids=", ".join(["%s"] * len(queue_ids)))
+    return {queue: int(count) for queue, count in sql.fetch(text, [up_to, *queue_ids])}
 
 
 def pending_of_key(queue_id: int, key: str) -> WorkQueueItem | None:

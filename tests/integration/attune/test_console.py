@@ -25,6 +25,7 @@ from apps.identity.models import (
 )
 from apps.identity.services import create_identity
 from apps.inquiries.models import Inquiry
+from apps.queues.models import WorkQueueDispatch, WorkQueueItem
 from apps.rules.models import Enforcement, RuleDecision, RuleWindow
 from apps.workers.models import EnvironmentStatus, PackEnvironment, RuntimeVersion, WorkerHistory
 from tests.factories import (
@@ -35,6 +36,7 @@ from tests.factories import (
     make_identity,
     make_key,
     make_pack,
+    make_queue,
     make_rule,
     make_runtime,
     make_sensor,
@@ -113,6 +115,20 @@ def fill(number):
     SignInFailures.objects.create(key=f"{number}", failures=1, since=timezone.now())
     fill_rights(number)
     fill_events(number, worker=worker, action=action)
+    fill_queues(action=action, execution=execution)
+
+
+def fill_queues(*, action, execution):
+    queue = make_queue(
+        action=action, label=HOSTILE, description=HOSTILE, item_schema={"token": {"secret": True}, HOSTILE: {}},
+        action_params={"token": "s3cret-value", "x": HOSTILE}, owner_identity=make_admin(), config={HOSTILE: 1},
+    )  # fmt: skip
+    WorkQueueItem.objects.create(
+        queue=queue, queue_ref=queue.ref, item_key=HOSTILE, payload={"token": "s3cret-value", "x": HOSTILE},
+        metadata={HOSTILE: HOSTILE}, last_error=HOSTILE, ack_summary=HOSTILE, requested_by_identity=make_admin(),
+        leased_execution=execution, attempts=[{"execution": execution.pk, "status": HOSTILE, "error": HOSTILE}],
+    )  # fmt: skip
+    WorkQueueDispatch.objects.create(queue=queue, queue_ref=queue.ref, execution=execution, leased_item_count=1)
 
 
 def fill_rights(number):
