@@ -11,14 +11,17 @@ from apps.identity.models import (
     PermissionAssignment,
     PermissionSetRoleAssignment,
 )
+from apps.inquiries.models import Inquiry
 from apps.rules.models import Enforcement
 from tests.factories import (
     make_action,
     make_event,
     make_execution,
     make_identity,
+    make_item,
     make_key,
     make_pack,
+    make_queue,
     make_rule,
     make_runtime,
     make_sensor,
@@ -53,6 +56,7 @@ class Named:
             Artifact.objects.create(ref=f"r.{each}", type=each, scope="system", owner="")
             for each in ("file_text", "progress", "other")
         ]
+        self.queue = make_queue(ref="pp.q", action=self.action)
         self.person: Identity = make_identity(login="somebody")
         self.permset = make_set(ref="tests.named")
         self.paths = self._paths()
@@ -75,6 +79,9 @@ class Named:
             "/executions/{id}": [each.pk for each in self.executions],
             "/identities/roles/{id}": [IdentityRoleAssignment.objects.create(identity=self.person, role="r").pk],
             "/identities/{id}": [self.person.pk],
+            "/inquiries/{id}": [Inquiry.objects.create(execution=self.executions[0], prompt="?").pk],
+            "/inquiries/{id}": [Inquiry.objects.create(execution=self.executions[2], prompt="Really?").pk],
+            "/items/{id}": [make_item(self.queue).pk],
             "/keys/{ref}": [make_key(make_pack()).ref],
             "/packs/{ref}": [self.pack.ref],
             "/permissions/assignments/{id}": [
@@ -84,6 +91,7 @@ class Named:
                 PermissionSetRoleAssignment.objects.create(permset=self.permset, role="r").pk
             ],
             "/permissions/sets/{id}": [self.permset.pk],
+            "/queues/{ref}": [self.queue.ref],
             "/rules/{ref}": [self.rule.ref, self.timed.ref],
             "/runtimes/{ref}": [self.runtime.ref],
             "/sensors/{ref}": [self.sensor.ref],
@@ -93,7 +101,7 @@ class Named:
             "{entity_type}": ["execution", "worker"],
             "{number}": [1],
             "{request_id}": [REQUEST],
-            "{status}": ["failed"],
+            "{status}": ["failed", "pending"],
             "{stream}": ["stdout", "stderr"],
             "{token_id}": [IntegrationToken.objects.create(identity=self.person, label="t", token_hash="x").pk],
             "{webhook_key}": [KEY],
@@ -103,6 +111,7 @@ class Named:
         executions = [each.pk for each in self.executions]
         return {
             "action_ref": [self.action.ref],
+            "dispatch_action_ref": [self.action.ref],
             "event": [self.event.pk],
             "event_id": [self.event.pk],
             "execution": executions,

@@ -12,6 +12,7 @@ import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from apps.identity import sensor_tokens
+from apps.inquiries.models import Inquiry
 from tests.clients import anonymous, bearing, signed_in
 from tests.factories import (
     make_action,
@@ -246,7 +247,7 @@ REQUIRED = {
     "password": "password", "refresh_token": "t", "current_password": "x", "new_password": "password", "content": 1,
     "entry": 1, "data": 1, "runtime_ref": "core.shell", "trigger_ref": "pp.t", "sensor_ref": "pp.s",
     "trigger_types": ["pp.t"], "webhook_config": {}, "payload": 1, "trigger_params": {}, "role": "r", "grants": [],
-    "permission_set_ref": "core.admin", "owner_type": "system", "value": 1,
+    "permission_set_ref": "core.admin", "owner_type": "system", "value": 1, "execution": 1, "prompt": "?", "response": 1,
 }  # fmt: skip
 # Said in the contract: 501 until they are configured or built.
 NOT_YET = {"/auth/callback", "/auth/oidc/login", "/auth/ldap/login"}
@@ -266,6 +267,7 @@ class Api:
         self.sensor = bearing(sensor_tokens.issue(sensor.ref, []).token)
         self.known = {
             "/executions/{id}": str(make_execution(action=action).pk),
+            "/inquiries/{id}": str(Inquiry.objects.create(execution=make_execution(), prompt="?").pk),
             "/workers/{id}": str(make_worker().pk),
             "/actions/{ref}": action.ref,
             "/triggers/{ref}": trigger.ref,
