@@ -242,7 +242,8 @@ class Console:
         for path in waiting:
             kind = re.sub(r"/\d+/", "/N/", path)
             kinds[kind] = kinds.get(kind, 0) + 1
-            if kinds[kind] > self._most or path.endswith(("/logout/", "/jsi18n/")):
+            most = self._most if "/executions/" in kind or "/rules/" in kind else 2
+            if kinds[kind] > most or path.endswith(("/logout/", "/jsi18n/")):
                 continue
             answer = self.client.get(path)
             assert answer.status_code < 500, (path, answer.status_code)

@@ -24,10 +24,10 @@ from tests.e2e.keys import canary_pack
 from tests.e2e.keys.canary_places import BrokerWatch, Console, Crawl, Place, ProcessWatch, Recorder, files, tables
 from tests.processes import ADMIN, QUICK, Process, Processes, Up, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 TERMINAL = ("completed", "failed", "timeout", "cancelled", "abandoned")
-MOST_OF_A_KIND = 12  # objects that each route and each kind of page is asked about
+MOST_OF_A_KIND = 8  # objects that each route and each kind of page is asked about
 # Who owns the place may see the value there. (canary, place), both whole.
 ALLOWED = (
     (r".* \(operator\)", r"environ of the server"),  # the settings it was started with
@@ -176,10 +176,13 @@ def test_no_secret_is_found_anywhere(scene: Scene) -> None:
         rules_are_tried(scene, event)
         statuses = Counter(scene.status(execution) for execution in executions)
 
+        for words in (("audit_export",), ("key_list", "--json")):
+            scene.command(*words)
         crawl = Crawl(scene.client, MOST_OF_A_KIND)
         found = list(scene.leaks(crawl.places()))
         found += scene.leaks(console.places())
         found += scene.leaks(exports(scene))
+        scene.all_done()
     scene.up.terminate()
     assert scene.up.wait() == 0
 
@@ -191,7 +194,8 @@ def test_no_secret_is_found_anywhere(scene: Scene) -> None:
 
     assert not found, "\n".join(map(str, found[:60]))
     # And the search has seen what it should: programs that had the secrets, routes that answered, things to look at.
-    assert statuses.keys() >= {"completed", "failed"}
+    assert statuses.keys() >= {"completed", "failed", "timeout"}
+    assert [place for place, content in watched[0].places() if b"ATTUNE_API_TOKEN=" in content]
     printed = b"".join(content for place, content in files(scene.state) if place.endswith(".log"))
     assert [hashed for hashed in scene.handed if hashed.encode() not in printed] == []
     assert printed.count(b"***") > 1000
@@ -264,7 +268,8 @@ def actions_run(scene: Scene) -> list[int]:
             ("letters", {}), ("raise", {}), ("die", {}), ("large", {"env_vars": {"REGION": "eu"}}),
         )
     ]  # fmt: skip
-    started += [scene.execute("python", "wait", timeout_seconds=2), scene.execute("shell", "wait", timeout_seconds=2)]
+    started += [scene.execute("python", "wait", timeout_seconds=2)]
+    started += [scene.execute("shell", "wait", timeout_seconds=2, permission_set_refs=["standard"])]
     started += [scene.execute(action, how) for action in ("shell", "node", "inline") for how in ("print", "raise")]
     started += [scene.execute("file", "print")]
     for how in ("print", "fail"):
@@ -364,12 +369,10 @@ def commands_run(scene: Scene) -> None:
 def exports(scene: Scene) -> Iterator[Place]:
     for kind in ("jsonl", "csv", "json"):
         yield f"export {kind}", scene.client.get("/api/v1/executions/export", params={"format": kind}).content
-    for accepted in ("text/html",):
-        for path in ("executions", "rules", "packs/canary", "triggers/canary.hook/webhooks", "events", "audit-events"):
-            yield f"browsable {path}", scene.client.get(f"/api/v1/{path}", headers={"Accept": accepted}).content
-    for words in (("audit_export",), ("audit_export", "--format", "csv"), ("key_list", "--json"), ("execution_list",)):
-        command = scene.command(*words)
-        assert command.wait(60) == 0, command.output()
+    for path in ("executions", "rules", "packs/canary", "triggers/canary.hook/webhooks", "events", "audit-events"):
+        page = scene.client.get(f"/api/v1/{path}", headers={"Accept": "text/html"})
+        assert page.headers["Content-Type"].startswith("text/html"), path
+        yield f"browsable {path}", page.content
 
 
 def outputs(scene: Scene) -> Iterator[Place]:
