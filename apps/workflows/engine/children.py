@@ -1,6 +1,7 @@
 """The children of one run: made, released, looked after, cancelled."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 from django.db.models import Q
@@ -34,14 +35,22 @@ class Children:
     def __init__(self, run_id: int, execution: Execution) -> None:
         self._run = run_id
         self._execution = execution
+        self._actions: dict[str, Action | None] = {}
         self.cancelled_by: Identity | None = None
         self.cancel_text = PARENT_CANCELLED
 
     # --- Making ---------------------------------------------------------------------------------------------------------
 
+    def _action(self, task: Task) -> Action | None:
+        """Return the action of a task; all that one advance asks is answered by one look."""
+        ref = task.action or ""
+        if ref not in self._actions:
+            self._actions[ref] = current_action_of_ref(ref)
+        return self._actions[ref]
+
     def refusal(self, task: Task, specs: Sequence[ChildSpec]) -> str | None:
         """Return why these children cannot be made, None when they can."""
-        action = current_action_of_ref(task.action or "")
+        action = self._action(task)
         if action is None:
             return f"Action '{task.action}' does not exist"
         if action.workflow_def is not None and self._execution.depth + 1 > DEEPEST:
@@ -52,16 +61,16 @@ class Children:
         return refusal
 
     def secret_places(self, task: Task, parameters: Mapping[str, Any]) -> Collection[tuple[str | int, ...]]:
-        action = current_action_of_ref(task.action or "")
+        action = self._action(task)
         return secret_paths(action.param_schema, parameters) if action is not None and action.param_schema else ()
 
     def takes(self, task: Task, name: str) -> bool:
-        action = current_action_of_ref(task.action or "")
+        action = self._action(task)
         return action is not None and name in declared_names(action.param_schema)
 
     def make(self, run: TaskRun, task: Task, specs: Sequence[ChildSpec]) -> list[Execution]:
         """Make the children of a task; all but those in its window are held back."""
-        action = current_action_of_ref(task.action or "")
+        action = self._action(task)
         assert action is not None, "refusal() was asked"
         window = run.window or len(specs)
         requests = [
@@ -83,6 +92,11 @@ class Children:
             sql.insert(WorkflowTaskDispatch, rows[start : start + _ROWS_AT_ONCE])
         return children
 
+    @cached_property
+    def _executor(self) -> Identity | None:
+        """Whom the children run for; nobody looks at more of it than its id."""
+        return Identity(pk=self._execution.executor_id) if self._execution.executor_id is not None else None
+
     def _request(self, run: TaskRun, task: Task, action: Action, spec: ChildSpec, *, held: bool) -> ExecutionRequest:
         parent = self._execution
         retries = task.retry.count if task.retry is not None else 0
@@ -90,7 +104,7 @@ class Children:
             action=action,
             parameters=spec.parameters,
             env_vars=parent.env_vars,
-            executor=parent.executor,
+            executor=self._executor,
             permission_set_refs=spec.permission_set_refs,
             parent=parent,
             enforcement=parent.enforcement,

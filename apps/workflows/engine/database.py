@@ -18,7 +18,7 @@ from apps.packs.secrets import secret_settings
 from apps.workflows.definition.graph import Task
 from apps.workflows.engine.book import ChildEnd, ChildSpec, Ending, FailedTask, Level, Outcome, Stop, TaskRun
 from apps.workflows.engine.children import Children
-from apps.workflows.engine.results import error_of, view_of_child, views_of_children
+from apps.workflows.engine.results import error_of, view_of_child, view_of_execution, views_of_children
 from apps.workflows.engine.runs import Run, Snapshot
 from apps.workflows.engine.task_rows import TaskRows
 from apps.workflows.engine.variables import read_variables, write_variable
@@ -39,6 +39,7 @@ class DatabaseBook:
         self.graph = snapshot.graph
         self.run = run
         self.snapshot = snapshot
+        self.just_ended: Execution | None = None  # the child whose end is taken in: it need not be read again
         self._ends = ends
         self._tasks = TaskRows(run.id, snapshot.graph)
         self._lines: list[dict[str, Any]] = []
@@ -208,11 +209,16 @@ class DatabaseBook:
         below = {sub.name: sub for sub in self.sub_tasks(run.name, run.iteration)} if is_block else {}
         return view_of(
             run,
-            last=lambda: view_of_child(run.last_child, real=real) if run.last_child is not None else None,
+            last=lambda: self._view_of_child(run.last_child, real=real),
             items=lambda: views_of_children(self.children.attempts(run), real=real),
             below=below,
             view=lambda sub: self.view(sub, real=real),
         )
+
+    def _view_of_child(self, child_id: int | None, *, real: bool) -> Any:
+        if self.just_ended is not None and self.just_ended.pk == child_id:
+            return view_of_execution(self.just_ended, real=real)
+        return view_of_child(child_id, real=real) if child_id is not None else None
 
     # --- News -----------------------------------------------------------------------------------------------------------
 

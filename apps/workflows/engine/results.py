@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from apps.core import sql
-from apps.core.markers import holds_marker
+from apps.core.markers import holds_marker, restored
 from apps.executions.artifacts import whole_result
 from apps.executions.logs import log_name
 from apps.executions.models import Execution
-from apps.executions.secrets import real_result
 from apps.executions.storage import open_file_or_packed, read_range, size_of
+from apps.keys import secret_store
 from apps.workers.results import PREVIEW_CHARACTERS, decode
 from apps.workflows.engine.views import result_view
 
@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 500
 def view_of_child(child_id: int, *, real: bool) -> Any:
     """Return the view of one child's result; None when it is gone or has none."""
     child = sql.get(Execution, "id = %s", [child_id])
-    return _view(child, real=real) if child is not None else None
+    return view_of_execution(child, real=real) if child is not None else None
 
 
 def views_of_children(child_ids: Sequence[int | None], *, real: bool) -> list[Any]:
@@ -28,7 +28,7 @@ def views_of_children(child_ids: Sequence[int | None], *, real: bool) -> list[An
     wanted = [pk for pk in child_ids if pk is not None]
     for start in range(0, len(wanted), _ROWS_AT_ONCE):
         part = Execution.objects.filter(pk__in=wanted[start : start + _ROWS_AT_ONCE])
-        found |= {child.pk: _view(child, real=real) for child in part}
+        found |= {child.pk: view_of_execution(child, real=real) for child in part}
     return [found.get(pk) if pk is not None else None for pk in child_ids]
 
 
@@ -39,10 +39,11 @@ def error_of(child_id: int) -> str | None:
     return error if isinstance(error, str) else None
 
 
-def _view(child: Execution, *, real: bool) -> Any:
-    if real and holds_marker(child.result):
-        child.result = real_result(child)
+def view_of_execution(child: Execution, *, real: bool) -> Any:
+    """Return the view of the result of a child."""
     result = whole_result(child)
+    if real and holds_marker(result):
+        result = restored(result, secret_store.get(secret_store.EXECUTION_RESULT, child.pk))
     return result_view(result, lambda: _stdout(child, result))
 
 

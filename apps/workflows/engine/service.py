@@ -123,16 +123,19 @@ def child_ended(child: Execution) -> None:
     """Let the run go on of which a child has ended for good; told again it changes nothing."""
     task = child.workflow_task or {}
     with advancing(task.get("workflow_execution") or 0) as found:
-        if found is not None:
-            found[0].child_ended(
-                ChildEnd(
-                    name=task["task_name"],
-                    iteration=task.get("iteration"),
-                    index=task.get("task_index"),
-                    outcome=_OUTCOMES.get(child.status, "failed"),
-                    child=child.pk,
-                )
+        if found is None:
+            return
+        core, book = found
+        book.just_ended = child
+        core.child_ended(
+            ChildEnd(
+                name=task["task_name"],
+                iteration=task.get("iteration"),
+                index=task.get("task_index"),
+                outcome=_OUTCOMES.get(child.status, "failed"),
+                child=child.pk,
             )
+        )
 
 
 def look(run_id: int) -> None:
