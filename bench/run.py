@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,41 @@ def figures_of_events(events: dict[str, Any]) -> list[Figure]:
             floor=f"{deciding['alone_ms']:.2f} ms without rules",
             ratio=f"+{each_us:.0f} us a rule",
             goal="",
+        ),
+    ]
+
+
+def figures_of_workflows(workflows: dict[str, Any]) -> list[Figure]:
+    """Turn the numbers of ``bench/workflows.py`` into lines of the table."""
+    light, heavy, fan = workflows["light"], workflows["heavy"], workflows["fan_out"]
+    return [
+        Figure(
+            name="workflow: chain of 40 light Python tasks",
+            value=f"{light['seconds']:.2f} s",
+            floor="",
+            ratio=f"{light['seconds'] / 40 * 1000:.1f} ms a task",
+            goal="< 0.6 s",
+        ),
+        Figure(
+            name="workflow: end of a task to the dispatch of the next, p50 (p99)",
+            value=f"{light['gap_p50_ms']:.1f} ms ({light['gap_p99_ms']:.1f} ms)",
+            floor="",
+            ratio="",
+            goal="p99 < 50 ms",
+        ),
+        Figure(
+            name="workflow: chain of 10 fibo(33)",
+            value=f"{heavy['seconds']:.2f} s",
+            floor=f"{heavy['bare_seconds']:.2f} s in one bare process",
+            ratio=f"+{(heavy['seconds'] / heavy['bare_seconds'] - 1) * 100:.1f} %",
+            goal="<= 3 %",
+        ),
+        Figure(
+            name="workflow: an item of 1,000",
+            value=f"{fan['many_ms']:.2f} ms",
+            floor=f"{fan['few_ms']:.2f} ms an item of 100",
+            ratio=f"{fan['many_ms'] / fan['few_ms']:.2f} x",
+            goal="<= 1.20 x",
         ),
     ]
 
@@ -122,6 +156,12 @@ def figures_of(engine: dict[str, Any], server: dict[str, Any], *, embedded: bool
     return lines
 
 
+def on_services(script: str, *arguments: str) -> dict[str, Any]:
+    """Run one script on a PostgreSQL and a Redis of its own. Raises ServicesMissing."""
+    with running_services(durable=True) as services:
+        return measure(script, services, *arguments)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -132,23 +172,17 @@ def main() -> int:
     extra = ("--waiting", str(options.waiting)) if options.waiting else ()
     if options.stack != "postgresql":
         lines = figures_of(measure("engine.py", {}, *extra), measure("server.py", {}), embedded=True)
-        lines += figures_of_events(measure("events.py", {}))
+        lines += figures_of_events(measure("events.py", {})) + figures_of_workflows(measure("workflows.py", {}))
         print_table("SQLite, one process", lines)
     if options.stack != "sqlite":
         try:
-            with ExitStack() as stack:
-                services = stack.enter_context(running_services(durable=True))
-                engine = measure("engine.py", services, *extra)
-            with ExitStack() as stack:
-                services = stack.enter_context(running_services(durable=True))
-                server = measure("server.py", services)
-            with ExitStack() as stack:
-                services = stack.enter_context(running_services(durable=True))
-                events = measure("events.py", services)
+            engine = on_services("engine.py", *extra)
+            lines = figures_of(engine, on_services("server.py"), embedded=False)
+            lines += figures_of_events(on_services("events.py")) + figures_of_workflows(on_services("workflows.py"))
         except ServicesMissing as missing:
             print(f"\nPostgreSQL + Redis was not measured: {missing}")
             return 1
-        print_table("PostgreSQL + Redis", figures_of(engine, server, embedded=False) + figures_of_events(events))
+        print_table("PostgreSQL + Redis", lines)
     return 0
 
 
