@@ -48,14 +48,14 @@ def test_the_list_tells_how_deep_each_queue_is(console: Client, django_assert_nu
 def test_the_page_of_a_queue(console: Client) -> None:
     tunable = {"source": "keystore", "key_ref": "speed"}
     queue = make_queue(ref="mail", config=settings(concurrency=tunable))
-    make_item(queue, item_key="k1"), make_item(queue, item_key="k2")
+    make_item(queue, item_key="first-key"), make_item(queue, item_key="second-key")
     pass_once(queue.pk)
 
     text = page(console, "workqueue_change", queue.pk)
 
     assert "concurrency: there is no key &#x27;speed&#x27; that the queue may read; 1 is used" in text
     assert f"#{running(queue)[0].pk}</a>" in text
-    assert ("k2</td>" in text, "k1" in text) == (True, False)  # the first is no longer next
+    assert ("second-key</td>" in text, "first-key" in text) == (True, False)  # the first is no longer next
 
 
 def test_a_queue_is_switched(console: Client) -> None:
