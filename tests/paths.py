@@ -80,7 +80,6 @@ class Named:
             "/identities/roles/{id}": [IdentityRoleAssignment.objects.create(identity=self.person, role="r").pk],
             "/identities/{id}": [self.person.pk],
             "/inquiries/{id}": [Inquiry.objects.create(execution=self.executions[0], prompt="?").pk],
-            "/inquiries/{id}": [Inquiry.objects.create(execution=self.executions[2], prompt="Really?").pk],
             "/items/{id}": [make_item(self.queue).pk],
             "/keys/{ref}": [make_key(make_pack()).ref],
             "/packs/{ref}": [self.pack.ref],
