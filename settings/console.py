@@ -61,6 +61,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Questions", "contact_support", "inquiries_inquiry_changelist"),
                     _item("Events", "bolt", "events_event_changelist"),
                     _item("Rules", "rule", "rules_rule_changelist"),
+                    _item("Workflows", "account_tree", "workflows_workflowdefinition_changelist"),
                     _item("Queues", "stacks", "queues_workqueue_changelist"),
                     _item("Actions", "code_blocks", "actions_action_changelist"),
                     _item("Packs", "inventory_2", "packs_pack_changelist"),
