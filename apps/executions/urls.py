@@ -34,7 +34,6 @@ _routes = [
     path("executions/<str:pk>/logs/<str:stream>", _logs.as_view({"get": "read"})),
     path("executions/<str:pk>/logs/<str:stream>/stream", _logs.as_view({"get": "follow"})),
     path("executions/<str:pk>/artifacts", _artifacts.as_view({"get": "of_execution"})),
-    path("executions/<str:pk>/workflow", _later.as_view({"get": "workflow"})),
     path("executions/<str:pk>/cancel", _verbs.as_view({"post": "cancel"})),
     path("executions/<str:pk>/force-close", _verbs.as_view({"post": "force_close"})),
     path("executions/<str:pk>/retry", _verbs.as_view({"post": "retry"})),

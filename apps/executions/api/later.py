@@ -13,11 +13,10 @@ from apps.executions.api.base import ExecutionViews
 
 @extend_schema(exclude=True)
 class LaterViewSet(ExecutionViews):
-    """Streams, workflows."""
+    """Streams, reruns of workflows."""
 
     grants: ClassVar = {
         "stream": filtered("executions:read"),
-        "workflow": by_object("executions:read"),
         "rerun": by_object("actions:execute"),
         "reschedule": "executions:update",
     }
@@ -25,11 +24,6 @@ class LaterViewSet(ExecutionViews):
     def stream(self, request: Request) -> Response:
         """Follow executions while they change."""
         raise NotImplementedYet("Live streams are not there yet")
-
-    def workflow(self, request: Request, pk: str) -> Response:
-        """Show an execution as the workflow it is."""
-        self.get_object()
-        raise NotImplementedYet("Workflows are not there yet")
 
     def rerun(self, request: Request, pk: str) -> Response:
         """Run chosen tasks of a workflow again."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from apps.core.markers import restored
+from apps.core.schemas import secret_paths, to_json_schema
 from apps.workflows.definition.graph import Graph, Task
 from apps.workflows.engine.book import ChildEnd, ChildSpec, Ending, FailedTask, Level, Outcome, Stop, TaskRun
 from apps.workflows.engine.views import view_of
@@ -203,12 +204,12 @@ class MemoryBook:
         )
 
     def secret_places(self, task: Task, parameters: Mapping[str, Any]) -> Collection[tuple[str | int, ...]]:
-        del task, parameters
-        return ()
+        schema = self._given.schemas.get(task.action or "")
+        return secret_paths(schema, parameters) if schema else ()
 
     def takes(self, task: Task, name: str) -> bool:
-        del task, name
-        return False
+        schema = to_json_schema(self._given.schemas.get(task.action or "")) or {}
+        return name in schema.get("properties", {})
 
     # News
 

@@ -1,0 +1,98 @@
+"""Run a workflow on paper: the engine's own decisions, with results that somebody gives (workflows.md section 3). Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from apps.core.markers import marked
+from apps.workflows.definition.graph import Graph
+from apps.workflows.engine.book import Outcome, TaskRun
+from apps.workflows.engine.core import Core
+from apps.workflows.engine.memory import MemoryBook, MemoryChild, Surroundings
+from apps.workflows.engine.views import result_view
+
+MOST_STEPS = 1000
+TOO_LONG = f"The dry run was stopped after {MOST_STEPS} steps"
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    "completed": "succeeded",
+    "succeeded": "succeeded",
+    "timeout": "timed_out",
+    "timed_out": "timed_out",
+    "failed": "failed",
+    "cancelled": "failed",
+    "abandoned": "failed",
+}
+STATUSES = tuple(_OUTCOMES)
+
+
+class _TooLong(Exception):
+    """More steps than a dry run makes."""
+
+
+class _PaperBook(MemoryBook):
+    def add(self, run: TaskRun) -> None:
+        if len(self.runs) >= MOST_STEPS:
+            raise _TooLong
+        super().add(run)
+
+
+def dry_run(graph: Graph, surroundings: Surroundings, results: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return what a workflow comes to when its tasks come to these results.
+
+    ``results``: task -> {"status", "result"}, or a list of these, one for each item or iteration; what is missing
+    succeeds with {}.
+    """
+    book = _PaperBook(graph, surroundings)
+    errors = []
+    try:
+        _play(Core(book), book, results)
+    except _TooLong:
+        errors.append(TOO_LONG)
+    ending = book.ending
+    return {
+        "status": ending.status if ending is not None else "failed",
+        "result": dict(ending.result) if ending is not None else {"error": TOO_LONG, "succeeded": False},
+        "steps": [_step(book, run) for run in book.runs.values() if run.status != "pending"],
+        "variables": book.variables(None),
+        "errors": [text for level, text in book.lines if level != "INFO"] + errors,
+    }
+
+
+def _play(core: Core, book: MemoryBook, results: Mapping[str, Any]) -> None:
+    core.start()
+    while book.ending is None:
+        while book.cancelled:
+            core.child_ended(book.cancelled.pop(0).end("failed"))
+        if book.ending is not None or not book.due:
+            return
+        child = book.due.popleft()
+        if child.cancelled:
+            continue
+        given = _given(results.get(child.run.name), child)
+        child.result = result_view(given.get("result", {}), lambda: None)
+        core.child_ended(child.end(_OUTCOMES[given.get("status") or "completed"]))
+
+
+def _given(found: Any, child: MemoryChild) -> Mapping[str, Any]:
+    if isinstance(found, list):
+        position = child.spec.index if child.spec.index is not None else child.run.iteration or 0
+        found = found[position] if position < len(found) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _step(book: MemoryBook, run: TaskRun) -> dict[str, Any]:
+    children = book.children.get((run.name, run.iteration), [])
+    task = book.graph.tasks[run.name]
+    inputs = [
+        marked(dict(child.spec.parameters), book.secret_places(task, child.spec.parameters))[0] for child in children
+    ]
+    return {
+        "task": run.name,
+        "iteration": run.iteration,
+        "items": run.item_count,
+        "input": inputs if run.item_count is not None else inputs[0] if inputs else None,
+        "outcome": run.outcome,
+        "transitions": run.transitions,
+        "published": run.published,
+    }

@@ -1,0 +1,153 @@
+"""Runs of workflows over the API: one as it is, and one on paper."""
+
+from typing import Any
+
+import pytest
+
+from apps.executions.dispatch import start_by_engine
+from apps.executions.states import Status
+from tests.clients import signed_in
+from tests.factories import make_action, make_execution
+from tests.integration.workflows.test_engine_against_model import end_child, running_children
+from tests.workflow_runs import make_workflow, start_workflow
+
+pytestmark = pytest.mark.django_db
+SECRET = "correct horse battery"
+
+
+def post(ref: str, **body: Any) -> Any:
+    response = signed_in().post(f"/api/v1/workflows/{ref}/dry-run", body, format="json")
+    assert response.status_code == 200, response.json()
+    return response.json()["data"]
+
+
+def test_run_tells_of_each_task() -> None:
+    action = make_action()
+    workflow = make_workflow(
+        [
+            {"name": "a", "action": action.ref, "next": [{"publish": [{"x": "{{ result().n }}"}], "do": ["j"]}]},
+            {"name": "b", "action": action.ref, "next": [{"do": ["j"]}]},
+            {"name": "j", "action": action.ref, "join": 2},
+        ],
+        vars={"y": 1},
+    )
+    execution = start_workflow(workflow)
+    start_by_engine(execution.pk)
+    children = running_children(execution)
+    end_child(children["a", None, None], Status.COMPLETED, {"n": 5})
+
+    run = signed_in().get(f"/api/v1/executions/{execution.pk}/workflow").json()["data"]
+
+    told = ("status", "variables", "current_tasks", "completed_tasks", "failed_tasks", "skipped_tasks")
+    assert {name: run[name] for name in told} == {
+        "status": "running",
+        "variables": {"x": 5, "y": 1},
+        "current_tasks": ["b", "j"],
+        "completed_tasks": ["a"],
+        "failed_tasks": [],
+        "skipped_tasks": [],
+    }
+    tasks = {task["name"]: task for task in run["tasks"]}
+    assert tasks["a"]["executions"] == [children["a", None, None]]
+    assert tasks["a"]["transitions"] == [{"index": 0, "when": None, "fired": True, "error": None}]
+    assert (tasks["j"]["status"], tasks["j"]["waiting_for"]) == ("pending", ["b"])
+
+
+def test_why_of_a_running_workflow_names_its_children() -> None:
+    workflow = make_workflow([{"name": "a", "action": make_action().ref}])
+    execution = start_workflow(workflow)
+    start_by_engine(execution.pk)
+
+    why = signed_in().get(f"/api/v1/executions/{execution.pk}/why").json()["data"]
+
+    (child,) = running_children(execution).values()
+    assert why["reasons"][0]["code"] == "children_running"
+    assert why["reasons"][0]["details"]["children"] == [{"id": child, "task_name": "a", "status": "requested"}]
+
+
+def test_workflow_of_an_ordinary_execution_is_a_bad_request() -> None:
+    assert signed_in().get(f"/api/v1/executions/{make_execution().pk}/workflow").status_code == 400
+
+
+def test_dry_run_takes_the_given_results() -> None:
+    workflow = make_workflow(
+        [
+            {
+                "name": "poll",
+                "action": "c.poll",
+                "next": [
+                    {
+                        "when": "{{ result().state == 'ready' }}",
+                        "publish": [{"at": "{{ result().state }}"}],
+                        "do": "use",
+                    },
+                    {"when": "{{ result().state != 'ready' }}", "do": "pause"},
+                ],
+            },
+            {"name": "pause", "action": "c.pause", "next": [{"do": "poll"}]},
+            {"name": "begin", "action": "c.begin", "next": [{"do": "poll"}]},
+            {"name": "use", "action": "c.use", "with_items": [1, 2], "input": {"n": "{{ item }}"}},
+        ],
+        output_map={"at": "{{ workflow.at }}"},
+    )
+    results = {
+        "poll": [{"result": {"state": "new"}}, {"result": {"data": {"state": "ready"}}}],
+        "use": [{}, {"status": "failed"}],
+    }
+
+    paper = post(workflow.ref, results=results)
+
+    assert [(step["task"], step["iteration"], step["outcome"]) for step in paper["steps"]] == [
+        ("begin", None, "succeeded"),
+        ("poll", 0, "succeeded"),
+        ("pause", 0, "succeeded"),
+        ("poll", 1, "succeeded"),
+        ("use", None, "failed"),
+    ]
+    assert paper["steps"][-1]["input"] == [{"n": 1}, {"n": 2}]
+    assert (paper["status"], paper["result"]["error"]) == ("failed", "Workflow failed: 1 task(s) failed: use")
+    assert paper["variables"] == {"at": "ready"}
+
+
+def test_dry_run_stops_after_a_thousand_steps() -> None:
+    loop = [
+        {"name": "begin", "action": "c.begin", "next": [{"do": "again"}]},
+        {"name": "again", "action": "c.again", "next": [{"do": "again"}]},
+    ]
+
+    paper = post(make_workflow(loop, max_iterations=5000).ref)
+
+    assert len(paper["steps"]) == 1000
+    assert paper["errors"] == ["The dry run was stopped after 1000 steps"]
+
+
+def test_dry_run_shows_no_secret() -> None:
+    sends = make_action(param_schema={"password": {"type": "string", "secret": True}})
+    workflow = make_workflow(
+        [
+            {
+                "name": "send",
+                "action": sends.ref,
+                "input": {"password": "{{ parameters.token }}"},
+                "next": [{"publish": [{"kept": "{{ parameters.token }}"}], "do": "leak"}],
+            },
+            {"name": "leak", "action": sends.ref, "input": {"text": "{{ workflow.kept }}"}},
+        ],
+        param_schema={"token": {"type": "string", "secret": True}},
+    )
+
+    paper = post(workflow.ref, parameters={"token": SECRET})
+
+    assert SECRET not in str(paper)
+    assert paper["steps"][1]["outcome"] == "failed"
+    assert "Secret value cannot be assigned to non-secret parameter path(s): text" in paper["errors"][0]
+
+
+def test_dry_run_refuses_what_is_no_result() -> None:
+    workflow = make_workflow([{"name": "a", "action": "c.a"}])
+
+    response = signed_in().post(
+        f"/api/v1/workflows/{workflow.ref}/dry-run", {"results": {"a": {"status": "great"}}}, format="json"
+    )
+
+    assert response.status_code == 422
