@@ -8,6 +8,7 @@ from apps.executions.api.executions import ExecutionViewSet
 from apps.executions.api.export import ExportViewSet
 from apps.executions.api.later import LaterViewSet
 from apps.executions.api.logs import LogViewSet
+from apps.executions.api.policies import PolicyStateViewSet, QueueStatsViewSet
 from apps.executions.api.results import ExecutionHistoryViewSet, HistoryViewSet, ResultViewSet
 from apps.executions.api.verbs import VerbViewSet
 
@@ -39,6 +40,8 @@ _routes = [
     path("executions/<str:pk>/retry", _verbs.as_view({"post": "retry"})),
     path("executions/<str:pk>/rerun", _later.as_view({"post": "rerun"})),
     path("executions/<str:pk>/reschedule", _later.as_view({"post": "reschedule"})),
+    path("policies/<str:ref>/state", PolicyStateViewSet.as_view({"get": "state"})),
+    path("actions/<str:ref>/queue-stats", QueueStatsViewSet.as_view({"get": "queue_stats"})),
     path("history/<str:entity_type>", HistoryViewSet.as_view({"get": "list"})),
     path("artifacts", _artifacts.as_view({"get": "list", "post": "create"})),
     path("artifacts/ref/<str:ref>", _artifacts.as_view({"get": "by_ref"})),

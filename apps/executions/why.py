@@ -11,13 +11,16 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 
+from apps.actions.policies.applying import RATE, current_policies
 from apps.core import clock
 from apps.executions import engines
+from apps.executions.admission import Admission, Full, Place, lines_of, places_now, waiting_lines
 from apps.executions.demands import requirements_of
 from apps.executions.dispatch import active_counts
 from apps.executions.log_versions import STREAMS, log_directory
 from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.offers import read_offers
+from apps.executions.policy_state import MOST_HOLDERS, holders
 from apps.executions.states import TERMINAL, UNFINISHED, Status
 from apps.workers.fitness import Offer, misfit
 from apps.workers.models import EnvironmentStatus, PackEnvironment, WorkerLease
@@ -52,7 +55,7 @@ def explain(execution: Execution) -> dict[str, Any]:
         "since": clock.as_text(execution.updated),
         "summary": reasons[0]["message"],
         "position": position,
-        "next_check_at": None if execution.status in TERMINAL else _next_check(execution),
+        "next_check_at": None if execution.status in TERMINAL else _next_check(execution, reasons),
         "reasons": reasons,
     }
 
@@ -61,7 +64,7 @@ def _reason(code: str, message: str, begun: datetime | None, /, **details: Any) 
     return {"code": code, "message": message, "since": clock.as_text(begun), "details": details}
 
 
-def _next_check(execution: Execution) -> str | None:
+def _next_check(execution: Execution, reasons: list[Reason]) -> str | None:
     moment = clock.now() + timedelta(seconds=settings.SWEEP_SECONDS)
     if (
         execution.status == Status.REQUESTED
@@ -69,7 +72,8 @@ def _next_check(execution: Execution) -> str | None:
         and execution.not_before > clock.now()
     ):
         moment = execution.not_before
-    return clock.as_text(moment)
+    slots: list[str] = [slot for reason in reasons if (slot := reason["details"].get("next_slot_at")) is not None]
+    return min(clock.as_text(moment), *slots) if slots else clock.as_text(moment)
 
 
 def _waiting(execution: Execution) -> tuple[list[Reason], int | None]:
@@ -85,15 +89,43 @@ def _waiting(execution: Execution) -> tuple[list[Reason], int | None]:
         return [reason], None
     if execution.held:
         return [_not_released(execution)], None
+    places = _places(execution)
+    blocked = [_held_back(execution, full) for full in _full(places)]
     if engines.name_for(execution) is not None:
-        return _in_line(execution, [])
+        return _in_line(execution, [], places, blocked)
     offers = read_offers()
     requirements = execution.demand.requirements if execution.demand else requirements_of(execution.action, execution)
     rejections = [(offer, misfit(requirements, offer)) for offer in offers]
     fitting = [offer for offer, why in rejections if why is None]
     if not fitting:
-        return [_no_worker(execution, rejections)], None
-    return _in_line(execution, fitting)
+        return [*blocked, _no_worker(execution, rejections)], None
+    return _in_line(execution, fitting, places, blocked)
+
+
+def _places(execution: Execution) -> tuple[Place, ...]:
+    _waiting, policies = waiting_lines()
+    return places_now(execution, policies)
+
+
+def _full(places: tuple[Place, ...]) -> list[Full]:
+    if not places:
+        return []
+    admission = Admission(current_policies(), places)
+    admission.count()
+    return admission.full(places)
+
+
+def _held_back(execution: Execution, full: Full) -> Reason:
+    """The same that keeps dispatch from handing it over."""
+    limit, group = full.place.limit, full.place.group
+    key = {"policy_ref": limit.ref, "key": group.shown}
+    if full.kind == RATE:
+        window = {"max_executions": limit.max_executions, "window_seconds": limit.window_seconds}
+        slot = clock.as_text(full.next_slot_at)
+        return _reason("policy_rate", full.message, execution.updated, **key, **window, next_slot_at=slot)
+    names = [pk for one, pk in holders(current_policies(), limit.id) if one == group]
+    held = {"threshold": limit.threshold, "active": full.count, "active_executions": names[:MOST_HOLDERS]}
+    return _reason("policy_concurrency", full.message, execution.updated, **key, **held)
 
 
 def _not_released(execution: Execution) -> Reason:
@@ -123,17 +155,23 @@ def _no_worker(execution: Execution, rejections: list[tuple[Offer, str | None]])
     return _reason("no_worker", message, execution.updated, workers=workers)
 
 
-def _in_line(execution: Execution, fitting: list[Offer]) -> tuple[list[Reason], int | None]:
+def _in_line(
+    execution: Execution, fitting: list[Offer], places: tuple[Place, ...], blocked: list[Reason]
+) -> tuple[list[Reason], int | None]:
     counts = active_counts([offer.worker_id for offer in fitting])
     busy = [{"id": o.worker_id, "name": o.name, "running": counts[o.worker_id], "max": o.slots} for o in fitting]
-    ahead = _ahead(execution)
-    reasons = []
+    ahead = _ahead(execution, places)
+    reasons = list(blocked)
     if fitting and all(counts[offer.worker_id] >= offer.slots for offer in fitting):
         full = ", ".join(f"{worker['name']} {worker['running']}/{worker['max']}" for worker in busy[:5])
         reasons.append(
             _reason("workers_busy", f"All fitting workers are full: {full}", execution.updated, workers=busy)
         )
-    elif not ahead and (seconds := (clock.now() - execution.updated).total_seconds()) > _paused_seconds():
+    elif (
+        not ahead
+        and not blocked
+        and (seconds := (clock.now() - execution.updated).total_seconds()) > _paused_seconds()
+    ):
         reasons.append(_paused(execution, seconds))
     if ahead or not reasons:
         text = f"{ahead} executions of higher priority or age are before it" if ahead else "Its turn is next"
@@ -152,8 +190,12 @@ def _paused(execution: Execution, seconds: float) -> Reason:
     return _reason("dispatch_paused", message, execution.updated, subsystem="dispatcher", message=message)
 
 
-def _ahead(execution: Execution) -> int:
-    line = Execution.objects.filter(status=Status.REQUESTED, held=False, demand=execution.demand_id)
+def _ahead(execution: Execution, places: tuple[Place, ...]) -> int:
+    """Count those before it: in the first of its groups, else in the line of what demands the same."""
+    lines = [execution.demand_id]
+    if places:
+        lines = [*{execution.demand_id, *lines_of(places[0].group)}]
+    line = Execution.objects.filter(status=Status.REQUESTED, held=False, demand__in=lines)
     before = Q(priority__gt=execution.priority) | Q(priority=execution.priority) & (
         Q(created__lt=execution.created) | Q(created=execution.created, pk__lt=execution.pk)
     )

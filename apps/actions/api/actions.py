@@ -22,7 +22,7 @@ from apps.actions.visibility import executable_by, visible_to
 from apps.core.api import query
 from apps.core.api.grants import filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
-from apps.core.errors import BadRequest, NotFound, NotImplementedYet
+from apps.core.errors import BadRequest, NotFound
 from apps.identity.callers import Caller
 from apps.identity.grants import require_delegation
 from apps.packs.visibility import visible_to as visible_packs
@@ -60,7 +60,6 @@ class ActionViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
         "list": filtered("actions:read"),
         "search": filtered("actions:read"),
         "retrieve": filtered("actions:read"),
-        "queue_stats": filtered("actions:read"),
         "create": "actions:create",
         "update": "actions:update",
         "destroy": "actions:delete",
@@ -106,13 +105,6 @@ class ActionViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
 
     def perform_destroy(self, row: Action) -> None:
         row.delete()
-
-    @extend_schema(exclude=True)
-    @route(detail=True, url_path="queue-stats")
-    def queue_stats(self, request: Request, ref: str) -> Response:
-        """Show how many executions of it wait and run."""
-        self.get_object()
-        raise NotImplementedYet("Queue statistics are not there yet")
 
     def _reread(self, row: Action) -> Action:
         return shown_rows(Action.objects.all()).get(pk=row.pk)

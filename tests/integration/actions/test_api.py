@@ -272,7 +272,7 @@ def test_without_a_grant_there_is_nothing(core_pack):
     ]
 
 
-def test_parts_that_come_later_answer_501(api, core_pack):
-    assert api.get(f"{ACTIONS}/core.echo/queue-stats").status_code == 501
+def test_parts_of_an_action_that_is_not_there_answer_404(api, core_pack):
+    assert api.get(f"{ACTIONS}/core.echo/queue-stats").status_code == 404
     assert [api.get(f"{ACTIONS}/no.no/{name}").status_code for name in ("rules", "queue-stats")] == [404, 404]
     assert api.get(f"{ACTIONS}?executable_with_current_access=maybe").status_code == 400
