@@ -52,4 +52,4 @@ def _sentence(errors: list[Problem]) -> str:
 def _detail(entry: Entry) -> Detail:
     """Return an entry as a detail of an error; what it holds besides is told, too."""
     field = "definition" + entry["path"].replace("/", ".")
-    return {"field": field, **entry}  # type: ignore[typeddict-item]  # more than the usual two
+    return {"field": field, **entry}  # type: ignore[typeddict-unknown-key]  # more than the usual two

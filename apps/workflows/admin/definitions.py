@@ -17,7 +17,8 @@ from apps.identity.grants import narrowed
 from apps.workflows import services
 from apps.workflows.checks import checked
 from apps.workflows.companions import companion_of
-from apps.workflows.definition.parsing import InvalidDefinition, parse
+from apps.workflows.definition.parsing import parse
+from apps.workflows.definition.problems import InvalidDefinition
 from apps.workflows.definition.source import UnreadableSource, entries, read_source
 from apps.workflows.models import WorkflowDefinition
 from apps.workflows.picture import picture_of
@@ -53,7 +54,7 @@ class WorkflowDefinitionAdmin(RowsWithVerbs):
     search_fields = ("ref", "label", "description")
     search_help_text = "Ref, label or description"
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # definitions are written in files, or sent by programs
 
     def has_delete_permission(self, request: HttpRequest, obj: WorkflowDefinition | None = None) -> bool:

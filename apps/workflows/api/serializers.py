@@ -81,7 +81,7 @@ class PackSyncedSerializer(serializers.Serializer):
 
 
 class _Fields(Body):
-    label = Text(max_length=255)
+    label = Text(max_length=255)  # type: ignore[assignment]  # DRF's fields have an attribute of that name
     version = Text(max_length=50)
     definition = JSONObject()
     description = Text(required=False, allow_blank=True)
@@ -96,7 +96,7 @@ class WorkflowCreateBody(_Fields):
 
 
 class WorkflowUpdateBody(Body):
-    label = Text(required=False, max_length=255)
+    label = Text(required=False, max_length=255)  # type: ignore[assignment]  # as above
     description = Text(required=False, allow_blank=True)
     version = Text(required=False, max_length=50)
     param_schema = JSONObject(required=False)

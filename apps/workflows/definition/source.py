@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -137,10 +137,12 @@ def _refuse(name: str) -> Any:
 
 def _child(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
-        found = (value for name, value in reversed(node.value) if name.value == key)
-        return next(found, None)
+        for name, value in reversed(node.value):
+            if name.value == key:
+                return cast(yaml.Node, value)
+        return None
     if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-        return node.value[key]
+        return cast(yaml.Node, node.value[key])
     return None
 
 

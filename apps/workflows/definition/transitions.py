@@ -88,7 +88,8 @@ def _older(task: Fields) -> Iterator[Step]:
 
 def _decisions(task: Fields) -> list[Step]:
     """Return the branches of ``decision``, the default last; it has no condition unless it is given one."""
-    steps, last = [], []
+    steps: list[Step] = []
+    last: list[Step] = []
     for branch in task.entries("decision"):
         default = branch.get("default")
         if isinstance(default, str):  # the task itself, beside or instead of a branch

@@ -148,11 +148,11 @@ def test_its_actions_are_listed_below_a_pack(api, core_pack):
 
 def test_parts_that_come_later_answer_501(api, core_pack):
     later = [api.post(f"{PACKS}/{name}", {}) for name in ("install", "register-batch", "download", "build-envs")]
-    later += [api.get(f"{PACKS}/core/{name}") for name in ("tests", "tests/latest", "queues", "workflows")]
-    later += [api.post(f"{PACKS}/core/{name}") for name in ("test", "workflows/sync", "workflows/validate")]
+    later += [api.get(f"{PACKS}/core/{name}") for name in ("tests", "tests/latest")]
+    later += [api.post(f"{PACKS}/core/test")]
 
     assert {answer.status_code for answer in later} == {501}
-    assert api.get(f"{PACKS}/none/queues").status_code == 404
+    assert api.get(f"{PACKS}/none/tests").status_code == 404
 
 
 # --- Register ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.workflows.definition.graph import Graph, Published, Retry
-from apps.workflows.definition.parsing import InvalidDefinition, parse, read_definition
+from apps.workflows.definition.parsing import parse, read_definition
+from apps.workflows.definition.problems import InvalidDefinition
 
 
 def one(**keys: Any) -> Graph:

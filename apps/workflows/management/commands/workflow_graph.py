@@ -6,7 +6,8 @@ from django.core.management.base import CommandParser
 
 from apps.core.commands import ConsoleCommand, Problem
 from apps.workflows.definition.drawing import FORMATS, draw
-from apps.workflows.definition.parsing import InvalidDefinition, parse
+from apps.workflows.definition.parsing import parse
+from apps.workflows.definition.problems import InvalidDefinition
 from apps.workflows.models import WorkflowDefinition
 
 
