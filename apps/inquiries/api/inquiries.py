@@ -116,7 +116,7 @@ class InquiryViewSet(CreateMixin, RetrieveMixin, UpdateMixin, DestroyMixin, Attu
         """Ask a question about an execution, which goes on meanwhile."""
         if self.caller.execution_id is None:  # ahead of what is wrong with the body
             self.caller.require("inquiries:create")
-        return super().create(request)  # type: ignore[no-any-return]  # the mixin is not typed
+        return super().create(request)
 
     def authorize_new(self, data: Mapping[str, Any]) -> None:
         """A program may ask about its own execution without a grant."""

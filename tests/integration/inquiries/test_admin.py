@@ -17,8 +17,8 @@ pytestmark = pytest.mark.django_db
 
 LIST = reverse("admin:inquiries_inquiry_changelist")
 SCHEMA = {
-    "approved": {"type": "boolean", "required": True},
-    "comment": {"type": "string", "default": "none"},
+    "approved": {"type": "boolean", "required": True, "position": 0},
+    "comment": {"type": "string", "default": "none", "position": 1},
 }
 
 
