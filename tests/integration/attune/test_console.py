@@ -28,6 +28,7 @@ from apps.inquiries.models import Inquiry
 from apps.queues.models import WorkQueueDispatch, WorkQueueItem
 from apps.rules.models import Enforcement, RuleDecision, RuleWindow
 from apps.workers.models import EnvironmentStatus, PackEnvironment, RuntimeVersion, WorkerHistory
+from apps.workflows.services import create_workflow
 from tests.factories import (
     make_action,
     make_admin,
@@ -116,6 +117,7 @@ def fill(number):
     fill_rights(number)
     fill_events(number, worker=worker, action=action)
     fill_queues(action=action, execution=execution)
+    fill_workflows(number, pack=pack)
 
 
 def fill_queues(*, action, execution):
@@ -129,6 +131,19 @@ def fill_queues(*, action, execution):
         leased_execution=execution, attempts=[{"execution": execution.pk, "status": HOSTILE, "error": HOSTILE}],
     )  # fmt: skip
     WorkQueueDispatch.objects.create(queue=queue, queue_ref=queue.ref, execution=execution, leased_item_count=1)
+
+
+def fill_workflows(number, *, pack):
+    task = {
+        "name": HOSTILE,
+        "action": HOSTILE,
+        "when": HOSTILE,
+        "next": [{"when": HOSTILE, "publish": HOSTILE, "do": [HOSTILE]}],
+    }
+    create_workflow(
+        ref=f"{pack.ref}.flow{number}", pack_ref=pack.ref, label=HOSTILE, version=HOSTILE, description=HOSTILE, tags=[HOSTILE],
+        param_schema={"token": {"secret": True}, HOSTILE: {}}, definition={"tasks": [task], HOSTILE: HOSTILE},
+    )  # fmt: skip
 
 
 def fill_rights(number):
