@@ -9,16 +9,14 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 
 def test_chain_of_two_tasks_passes_values_on() -> None:
-    say = make_action(entrypoint='printf \'{"said": "%s"}\' "$ATTUNE_ACTION_TEXT"', output_format="json")
+    say = make_action(entrypoint="cat", output_format="json", parameter_format="json")
     workflow = make_workflow(
         [
             {
                 "name": "first",
                 "action": say.ref,
                 "input": {"text": "{{ parameters.greeting }}"},
-                "next": [
-                    {"when": "{{ succeeded() }}", "publish": [{"heard": "{{ result().exit_code }}"}], "do": "second"}
-                ],
+                "next": [{"when": "{{ succeeded() }}", "publish": [{"heard": "{{ result().text }}"}], "do": "second"}],
             },
             {"name": "second", "action": say.ref, "input": {"text": "{{ workflow.heard }}"}},
         ],
@@ -27,6 +25,6 @@ def test_chain_of_two_tasks_passes_values_on() -> None:
 
     execution = finished(start_workflow(workflow, greeting="hello"))
 
-    assert (execution.status, execution.result) == ("completed", {"succeeded": True, "heard": 0})
+    assert (execution.status, execution.result) == ("completed", {"succeeded": True, "heard": "hello"})
     assert tasks_of(execution) == {"first": "completed", "second": "completed"}
-    assert [child.config for child in children_of(execution)] == [{"text": "hello"}, {"text": 0}]
+    assert [child.config for child in children_of(execution)] == [{"text": "hello"}, {"text": "hello"}]
