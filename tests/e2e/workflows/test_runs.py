@@ -1,5 +1,6 @@
 """Workflows on a real worker: what each construct comes to. One worker serves all of a test's workflows at once."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -181,7 +182,7 @@ def test_retries_wait_as_they_say(backoff: str, delays: tuple[float, ...]) -> No
     assert [attempt.retry_count for attempt in attempts] == [0, 1, 2]
     assert [attempt.original_execution_id for attempt in attempts] == [None, attempts[0].pk, attempts[0].pk]
     assert [attempt.retry_reason for attempt in attempts] == [None, "failed", "failed"]
-    waited = [later.not_before - former.updated for former, later in zip(attempts, attempts[1:], strict=False)]
+    waited = [later.not_before - former.updated for former, later in itertools.pairwise(attempts)]
     assert [round(each / timedelta(seconds=1), 1) for each in waited] == list(delays)
     assert execution.result["failed_tasks"][0]["execution"] == attempts[2].pk
 

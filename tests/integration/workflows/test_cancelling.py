@@ -1,0 +1,135 @@
+"""What is cancelled with a workflow, by which policy; and children that are cancelled alone (workflows.md section 12)."""
+
+import itertools
+
+import pytest
+from django.db import transaction
+
+from apps.executions import trees
+from apps.executions.cancelling import cancel_execution, force_close_execution
+from apps.executions.dispatch import start_by_engine
+from apps.executions.models import Execution
+from apps.executions.states import Status
+from apps.executions.transitions import Step, transition
+from tests.factories import make_action, make_admin
+from tests.integration.workflows.test_engine_against_model import running_children
+from tests.workflow_runs import children_of, make_workflow, start_workflow
+
+pytestmark = pytest.mark.django_db
+PARENT_CANCELLED = "Cancelled: parent workflow execution was cancelled"
+
+
+def started(*tasks: dict, **definition: object) -> Execution:  # type: ignore[type-arg]  # JSON
+    execution = start_workflow(make_workflow(tasks, **definition))
+    assert start_by_engine(execution.pk)
+    return execution
+
+
+def begin(child_id: int) -> None:
+    """Let a child run, as a worker does."""
+    with transaction.atomic():
+        child = trees.locked(child_id)
+        assert child is not None
+        steps = (Status.REQUESTED, Status.SCHEDULING, Status.SCHEDULED, Status.RUNNING)
+        for source, target in itertools.pairwise(steps):
+            assert transition(child, Step(source=source, target=target, actor="test"))
+
+
+def end(child_id: int, source: Status, target: Status) -> None:
+    with transaction.atomic():
+        child = trees.locked(child_id)
+        assert child is not None
+        assert transition(child, Step(source=source, target=target, actor="test"), result={"n": 1})
+
+
+def statuses(execution: Execution) -> list[str]:
+    return [child.status for child in children_of(execution)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "running", "last_step"),
+    [("allow_finish", "running", Status.RUNNING), ("cancel_running", "canceling", Status.CANCELING)],
+)
+def test_cancel_by_policy(policy: str, running: str, last_step: Status) -> None:
+    action = make_action()
+    execution = started(
+        {"name": "a", "action": action.ref, "next": [{"do": ["later"]}]},
+        {"name": "b", "action": action.ref, "with_items": [1, 2, 3], "retry": {"count": 3}},
+        {"name": "later", "action": action.ref},
+        cancellation_policy=policy,
+    )
+    first = running_children(execution)["a", None, None]
+    begin(first)
+
+    cancel_execution(execution.pk, by=make_admin())
+
+    execution.refresh_from_db()
+    assert (execution.status, statuses(execution)) == ("canceling", [running, *["cancelled"] * 3])
+    assert children_of(execution)[1].result["error"] == PARENT_CANCELLED
+    end(first, last_step, Status.CANCELLED if policy == "cancel_running" else Status.COMPLETED)
+    execution.refresh_from_db()
+    assert (execution.status, len(children_of(execution))) == ("cancelled", 4)
+    assert execution.result == {"error": "Workflow cancelled", "succeeded": False}
+    assert execution.workflow_execution.status == "cancelled"
+
+
+def test_cancel_goes_down_into_nested_workflows_each_by_its_policy() -> None:
+    action = make_action()
+    inner = make_workflow([{"name": "x", "action": action.ref}], cancellation_policy="cancel_running")
+    execution = started({"name": "inner", "action": inner.ref}, {"name": "own", "action": action.ref})
+    children = running_children(execution)
+    assert start_by_engine(children["inner", None, None])
+    nested = Execution.objects.get(pk=children["inner", None, None])
+    (grandchild,) = running_children(nested).values()
+    begin(grandchild)
+    begin(children["own", None, None])
+
+    cancel_execution(execution.pk, by=None)
+
+    assert (statuses(execution), statuses(nested)) == (["canceling", "running"], ["canceling"])
+    end(grandchild, Status.CANCELING, Status.CANCELLED)
+    assert statuses(execution) == ["cancelled", "running"]
+    end(children["own", None, None], Status.RUNNING, Status.COMPLETED)
+    execution.refresh_from_db()
+    assert execution.status == "cancelled"
+
+
+def test_one_child_cancelled_is_a_failed_task() -> None:
+    action = make_action()
+    execution = started(
+        {"name": "a", "action": action.ref, "retry": {"count": 2}, "next": [{"when": "failed()", "do": ["b"]}]},
+        {"name": "b", "action": action.ref},
+    )
+
+    cancel_execution(running_children(execution)["a", None, None], by=None)
+
+    assert running_children(execution).keys() == {("b", None, None)}
+    assert statuses(execution) == ["cancelled", "requested"]
+
+
+def test_held_item_that_is_cancelled_makes_no_room() -> None:
+    execution = started({"name": "a", "action": make_action().ref, "with_items": [1, 2, 3]})
+    held = children_of(execution)[2]
+
+    cancel_execution(held.pk, by=None)
+
+    assert running_children(execution).keys() == {("a", None, 0)}
+
+
+def test_force_closed_workflow_takes_its_children_along() -> None:
+    execution = started({"name": "a", "action": make_action().ref, "with_items": [1, 2]})
+
+    force_close_execution(execution.pk, by=make_admin())
+
+    execution.refresh_from_db()
+    assert (execution.status, statuses(execution)) == ("abandoned", ["cancelled", "cancelled"])
+    assert execution.workflow_execution.status == "abandoned"
+
+
+def test_workflow_that_has_not_started_is_cancelled_at_once() -> None:
+    execution = start_workflow(make_workflow([{"name": "a", "action": make_action().ref}]))
+
+    cancel_execution(execution.pk, by=None)
+
+    execution.refresh_from_db()
+    assert (execution.status, children_of(execution)) == ("cancelled", [])
