@@ -9,6 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ from django.core.management import call_command
 from apps.actions.models import Action
 from apps.executions.models import Execution
 from apps.executions.services import ExecutionRequest, request_execution
+from apps.executions.signals import execution_changed
 from apps.executions.states import TERMINAL
 from apps.packs.services import load_core_pack
 from apps.workers.models import Runtime
@@ -69,13 +71,33 @@ def chain(name: str, action: Action, number: int, **given: Any) -> Action:
     return make_workflow(name, tasks)
 
 
+class Ended:
+    """Wait for the end of one execution without asking the database: this process is what is measured."""
+
+    def __init__(self) -> None:
+        self._ended: set[int] = set()
+        self._changed = threading.Condition()
+        execution_changed.connect(self._note, dispatch_uid="bench.workflows")
+
+    def _note(self, *, execution_id: int, status: str, **_signal: Any) -> None:
+        if status in TERMINAL:
+            with self._changed:
+                self._ended.add(execution_id)
+                self._changed.notify_all()
+
+    def wait(self, execution_id: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: execution_id in self._ended, 600)
+
+
+ended = Ended()
+
+
 def run(action: Action, **parameters: Any) -> Execution:
     """Return the execution once it has ended."""
     execution = request_execution(ExecutionRequest(action=action, parameters=parameters))
-    ends_at = time.monotonic() + 600
-    while execution.status not in TERMINAL and time.monotonic() < ends_at:
-        time.sleep(0.002)
-        execution.refresh_from_db(fields=["status", "created", "finished_at", "result"])
+    ended.wait(execution.pk)
+    execution.refresh_from_db()
     assert execution.status == "completed", (execution.status, execution.result)
     return execution
 
