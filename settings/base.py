@@ -300,6 +300,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "EnforcementStatus": "apps.rules.models.EnforcementStatus",
         "EnforcementCondition": "apps.rules.models.EnforcementCondition",
         "DecisionOutcome": "apps.rules.models.Outcome",
+        "InquiryStatus": "apps.inquiries.models.InquiryStatus",
+        "QueueItemStatus": "apps.queues.models.ItemStatus",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
