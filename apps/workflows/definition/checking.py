@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.core.errors import AttuneError
-from apps.core.expressions import Expression, ExpressionError, compile_expression
+from apps.core.expressions import Expression, ExpressionError, Read, compile_expression
 from apps.core.expressions.errors import listed, shortened
 from apps.core.refs import ref_problem, validate_component_ref
 from apps.core.schemas import violations
@@ -168,6 +168,7 @@ def _check_variable(name: str, path: Path, problems: Problems) -> None:
 def _check_expressions(reading: Reading, problems: Problems) -> None:
     variables = {variable.name for variable in reading.variables}
     variables |= {entry.name for task in reading.tasks for step in task.steps for entry in step.publish}
+    known = f"; variables are {listed(variables)}" if variables else ""
     for written in expressions_of(reading):
         try:
             if written.error is not None:
@@ -177,7 +178,11 @@ def _check_expressions(reading: Reading, problems: Problems) -> None:
             problems.lint("syntax", error.message, written.path, written.start + (error.offset or 0))
             continue
         _check_functions(expression, written, problems)
-        _check_reads(expression, written, reading.graph, variables, problems)
+        for read in expression.reads:
+            if read.root in TASKS:
+                _check_task_read(read, written, reading.graph, problems)
+            elif not (read.root in ROOTS or read.root in variables or read.root in written.names):
+                _unknown_name(read, written, known, problems)
 
 
 def _check_functions(expression: Expression, written: Written, problems: Problems) -> None:
@@ -187,20 +192,17 @@ def _check_functions(expression: Expression, written: Written, problems: Problem
             problems.lint("unknown_function", message, written.path, written.start + call.offset)
 
 
-def _check_reads(
-    expression: Expression, written: Written, graph: Graph, variables: set[str], problems: Problems
-) -> None:
-    for read in expression.reads:
-        offset = written.start + read.offset
-        if read.root not in ROOTS | variables | written.names:
-            message = f"unknown name '{shortened(read.root)}'"
-            if read.root in OF_ITEMS:
-                message += ", which only the input of a task with items knows"
-            elif variables:
-                message += f"; variables are {listed(variables)}"
-            problems.lint("unknown_name", message, written.path, offset)
-        elif read.root in TASKS and read.keys and str(read.keys[0]) not in graph.tasks:
-            problems.advice("unknown_task", f"there is no task '{shortened(str(read.keys[0]))}'", written.path, offset)
+def _check_task_read(read: Read, written: Written, graph: Graph, problems: Problems) -> None:
+    name = str(read.keys[0]) if read.keys else None
+    if name is not None and name not in graph.tasks:
+        message = f"there is no task '{shortened(name)}'"
+        problems.advice("unknown_task", message, written.path, written.start + read.offset)
+
+
+def _unknown_name(read: Read, written: Written, known: str, problems: Problems) -> None:
+    of_items = ", which only the input of a task with items knows"
+    message = f"unknown name '{shortened(read.root)}'{of_items if read.root in OF_ITEMS else known}"
+    problems.lint("unknown_name", message, written.path, written.start + read.offset)
 
 
 # --- Actions ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from apps.workflows.definition.drawing import Arrow, arrows
 from apps.workflows.definition.graph import Graph, Task
 
-MAX_TASKS = 400  # more than anybody can look at; a page shows a list instead
+MAX_TASKS = 400  # more than anybody can look at
+MAX_WAYS = 2000
 NODE_WIDTH, NODE_HEIGHT = 180, 52
 GAP_X, GAP_Y, MARGIN = 36, 64, 24
 PADDING, HEADER = 14, 26  # of a block
@@ -64,6 +65,12 @@ class Picture:
     edges: Sequence[Line]
     width: float
     height: float
+
+
+def is_drawable(graph: Graph) -> bool:
+    """Whether a picture of it would be of use to anybody, and done at once."""
+    ways = sum(len(step.do) for task in graph.tasks.values() for step in task.next)
+    return len(graph.tasks) <= MAX_TASKS and ways <= MAX_WAYS
 
 
 def layout(graph: Graph) -> Picture:

@@ -103,7 +103,7 @@ def test_so_many_tasks_are_not_drawn(console: Client) -> None:
 
     text = page(console, flow(definition={"tasks": tasks}))
 
-    assert "It has 401 tasks, too many for a picture." in text
+    assert "It has 401 tasks, too much for a picture." in text
 
 
 def test_delete_takes_the_action_along(console: Client) -> None:
