@@ -90,8 +90,15 @@ class Ending:
 class Book(Protocol):
     """The state of one run. No call may take longer because more tasks have run already."""
 
-    graph: Graph
-    stop: Stop | None
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def stop(self) -> Stop | None: ...
+
+    def stop_with(self, stop: Stop) -> None:
+        """From now on nothing more is started."""
+        ...
 
     # Tasks
     def find(self, name: str, iteration: int | None) -> TaskRun | None: ...

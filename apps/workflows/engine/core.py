@@ -8,6 +8,7 @@ at once) is taken in by the same call.
 
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 from apps.core.expressions import ExpressionError
 from apps.workflows.engine import blocks, joins
@@ -18,9 +19,8 @@ from apps.workflows.engine.judging import fires, holds, publish
 from apps.workflows.engine.loops import reach
 from apps.workflows.engine.scope import Place
 
-Prepared = list[ChildSpec] | str | CannotDispatch  # its children, SKIPPED, BLOCK, or why it cannot be dispatched
-SKIPPED = "skipped"
-BLOCK = "block"
+# What starting a task comes to: its children, no run at all, its sub-tasks, or why it cannot be dispatched.
+Prepared = list[ChildSpec] | Literal["skipped", "block"] | CannotDispatch
 
 
 class Core:
@@ -68,9 +68,8 @@ class Core:
         Children that wait are cancelled; with ``cancel_running`` those that run too.
         """
         if self._book.stop is None or stop.status == "cancelled":
-            self._book.stop = stop
-        runs = self._book.running()
-        self._guarded(lambda: [self._cancel(run, stop.error, running=cancel_running) for run in runs])
+            self._book.stop_with(stop)
+        self._guarded(lambda: self._cancel_all(stop.error, running=cancel_running))
 
     def look(self) -> None:
         """See whether the run is over."""
@@ -135,7 +134,7 @@ class Core:
         limit = self._graph.limit_of(self._graph.tasks[name])
         text = f"Loop limit reached: task '{name}' would run more than {limit} times"
         self._book.log("ERROR", text)
-        self._book.stop = Stop(status="failed", error=text)
+        self._book.stop_with(Stop(status="failed", error=text))
 
     def _start(self, run: TaskRun, finished: TaskRun | None) -> None:
         self._dispatch(run, self._prepare(run, finished))
@@ -146,9 +145,9 @@ class Core:
         place = Place(finished=finished, iteration=run.iteration)
         try:
             if task.when is not None and not holds(self._book, task.when, place):
-                return SKIPPED
+                return "skipped"
             if task.type == "parallel":
-                return BLOCK
+                return "block"
             specs = children_of(self._book, task, place)
         except CannotDispatch as error:
             return error
@@ -160,19 +159,19 @@ class Core:
     def _dispatch(self, run: TaskRun, prepared: Prepared) -> None:
         """Start a task; one that has nothing to wait for ends at once."""
         task = self._graph.tasks[run.name]
-        if prepared == SKIPPED:
+        if prepared == "skipped":
             self._ends_at_once(run, "skipped")
         elif isinstance(prepared, CannotDispatch):
             run.error = str(prepared)
             self._book.log("ERROR", f"Task '{run.name}' cannot be dispatched: {run.error}")
             self._ends_at_once(run, "failed")
-        elif prepared == BLOCK:
+        elif prepared == "block":
             run.window, run.timeout = task.concurrency or len(task.tasks), task.timeout
             self._write(run)
             self._book.log("INFO", f"Task '{run.name}' started: {len(task.tasks)} tasks in parallel")
             self._fill_block(run)
         else:
-            self._dispatch_children(run, list(prepared))
+            self._dispatch_children(run, prepared)
 
     def _dispatch_children(self, run: TaskRun, specs: list[ChildSpec]) -> None:
         task = self._graph.tasks[run.name]
@@ -305,6 +304,10 @@ class Core:
         self._book.log("WARN", f"Task '{block.name}': {error}")
         self._cancel(block, error)
         self._fill_block(block)
+
+    def _cancel_all(self, error: str, *, running: bool) -> None:
+        for run in self._book.running():
+            self._cancel(run, error, running=running)
 
     def _cancel(self, run: TaskRun, error: str, *, running: bool = True) -> None:
         """Cancel what has not ended of a running task, of a block everything below it."""

@@ -63,8 +63,7 @@ class DatabaseBook:
             return Stop(status="cancelled", error=CANCELLED)
         return Stop(status="failed", error=self.run.error_message) if self.run.error_message is not None else None
 
-    @stop.setter
-    def stop(self, stop: Stop) -> None:
+    def stop_with(self, stop: Stop) -> None:
         self.write(
             status="cancelled" if stop.status == "cancelled" else self.run.status,
             error_message=self.run.error_message or stop.error,

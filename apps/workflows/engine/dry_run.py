@@ -5,7 +5,7 @@ from typing import Any
 
 from apps.core.markers import marked
 from apps.workflows.definition.graph import Graph
-from apps.workflows.engine.book import Outcome, TaskRun
+from apps.workflows.engine.book import ChildEnd, Outcome, TaskRun
 from apps.workflows.engine.core import Core
 from apps.workflows.engine.memory import MemoryBook, MemoryChild, Surroundings
 from apps.workflows.engine.views import result_view
@@ -61,17 +61,21 @@ def dry_run(graph: Graph, surroundings: Surroundings, results: Mapping[str, Any]
 
 def _play(core: Core, book: MemoryBook, results: Mapping[str, Any]) -> None:
     core.start()
-    while book.ending is None:
-        while book.cancelled:
-            core.child_ended(book.cancelled.pop(0).end("failed"))
-        if book.ending is not None or not book.due:
-            return
+    while book.ending is None and (end := _next_end(book, results)) is not None:
+        core.child_ended(end)
+
+
+def _next_end(book: MemoryBook, results: Mapping[str, Any]) -> ChildEnd | None:
+    """Return the end of the child that comes next; cancelled ones first."""
+    if book.cancelled:
+        return book.cancelled.pop(0).end("failed")
+    while book.due:
         child = book.due.popleft()
-        if child.cancelled:
-            continue
-        given = _given(results.get(child.run.name), child)
-        child.result = result_view(given.get("result", {}), lambda: None)
-        core.child_ended(child.end(_OUTCOMES[given.get("status") or "completed"]))
+        if not child.cancelled:
+            given = _given(results.get(child.run.name), child)
+            child.result = result_view(given.get("result", {}), lambda: None)
+            return child.end(_OUTCOMES[given.get("status", "completed")])
+    return None
 
 
 def _given(found: Any, child: MemoryChild) -> Mapping[str, Any]:

@@ -63,6 +63,9 @@ class MemoryBook:
         self._next_held: dict[Key, int] = {}
         self._open: dict[Key, int] = {}
 
+    def stop_with(self, stop: Stop) -> None:
+        self.stop = stop
+
     # Tasks
 
     def find(self, name: str, iteration: int | None) -> TaskRun | None:

@@ -164,7 +164,7 @@ def time_of_run_is_up(run_id: int) -> None:
 
 def _begin(execution: Execution) -> int | None:
     """Write the row of a run, with what it goes by, and return its id; None when its definition is gone."""
-    definition = WorkflowDefinition.objects.filter(pk=execution.workflow_def).first()
+    definition = WorkflowDefinition.objects.filter(pk=execution.workflow_def or 0).first()
     if definition is None:
         return None
     task_graph = {

@@ -53,7 +53,8 @@ def _tasks(execution: Execution, tasks: list[WorkflowTask]) -> list[dict[str, An
     children: defaultdict[tuple[str, int | None], list[int]] = defaultdict(list)
     dispatched = Execution.objects.filter(parent=execution.pk, workflow_task__isnull=False).order_by("pk")
     for pk, task in dispatched.values_list("pk", "workflow_task"):
-        children[task["task_name"], task.get("iteration")].append(pk)
+        if task is not None:
+            children[task["task_name"], task.get("iteration")].append(pk)
     return [_task(task, children[task.name, task.iteration], _waiting_for(task, graph, rows)) for task in tasks]
 
 

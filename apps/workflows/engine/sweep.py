@@ -12,6 +12,7 @@ from apps.executions import trees
 from apps.executions.models import Execution
 from apps.executions.states import TERMINAL, Status
 from apps.workflows.engine import service
+from apps.workflows.engine.runs import run_of
 from apps.workflows.models import TaskStatus, WorkflowExecution, WorkflowTask
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def _take_in(first: Execution) -> None:
 
 
 def _look(execution: Execution) -> None:
-    run = service.run_of(execution.pk)
+    run = run_of(execution.pk)
     if run is not None:
         service.look(run.id)
 
@@ -108,6 +109,6 @@ def _stop_block(task_id: int) -> None:
 
 
 def _stop_run(execution: Execution) -> None:
-    run = service.run_of(execution.pk)
+    run = run_of(execution.pk)
     if run is not None:
         service.time_of_run_is_up(run.id)
