@@ -49,14 +49,9 @@ class Line:
     source: str
     target: str
     label: str
+    label_at: Point
     points: Sequence[Point]
     back: bool = False
-
-    @property
-    def label_at(self) -> Point:
-        """Where the label stands: beside the line, where it leaves its task."""
-        (x, y), (to_x, to_y) = self.points[0], self.points[1]
-        return (x + (to_x - x) * 0.4 + 4, y + (to_y - y) * 0.4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +76,8 @@ def layout(graph: Graph) -> Picture:
     rows = _ordered(_rows(layer_of), ways, layer_of)
     boxes = _placed(graph, rows, sizes)
     right = max((box.x + box.width for box in boxes.values()), default=0)
-    lines, right = _lines(ways, boxes, layer_of, right)
+    bands = [_band([boxes[name] for name in row]) for row in rows]
+    lines, right = _lines(ways, boxes, layer_of, bands, right)
     bottom = max((box.y + box.height for box in boxes.values()), default=0)
     nodes = {name: boxes[name] for name in graph.tasks if name in boxes}
     return Picture(nodes=nodes, edges=lines, width=right + MARGIN, height=bottom + MARGIN)
@@ -198,42 +194,67 @@ def _place(graph: Graph, task: Task, x: float, y: float, boxes: dict[str, Box]) 
 # --- Arrows -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Band:
+    """The boxes of one layer, and how high up and down they reach."""
+
+    top: float
+    bottom: float
+    boxes: Sequence[Box]
+
+
+def _band(boxes: Sequence[Box]) -> _Band:
+    return _Band(top=min(box.y for box in boxes), bottom=max(box.y + box.height for box in boxes), boxes=boxes)
+
+
 def _lines(
-    ways: Sequence[Arrow], boxes: Mapping[str, Box], layer_of: Mapping[str, int], right: float
+    ways: Sequence[Arrow],
+    boxes: Mapping[str, Box],
+    layer_of: Mapping[str, int],
+    bands: Sequence[_Band],
+    right: float,
 ) -> tuple[list[Line], float]:
     """Return the arrows, and how far to the right they reach: those that lead back up pass there."""
     lines = []
+    labels: dict[str, int] = {}  # how many stand at a task already, one above the other
     for way in ways:
         source, target = boxes[way.source], boxes[way.target]
-        back = layer_of[way.target] <= layer_of[way.source]
+        first, last = layer_of[way.source], layer_of[way.target]
+        back = last <= first
         if back:
             right += BACK_LANE
-            points = _around(source, target, right)
+            points = _around(source, target, bands[first].bottom, bands[last].top, right)
+            label_at = (points[1][0] + 6, points[1][1] + 11)
         else:
-            points = _down(source, target, boxes)
-        lines.append(Line(source=way.source, target=way.target, label=way.label, points=points, back=back))
+            points = _down(source, target, bands[first + 1 : last])
+            label_at = (target.middle + 8, target.y - 18 - 12 * labels.get(way.target, 0))
+            labels[way.target] = labels.get(way.target, 0) + bool(way.label)
+        lines.append(
+            Line(source=way.source, target=way.target, label=way.label, label_at=label_at, points=points, back=back)
+        )
     return lines, right
 
 
-def _around(source: Box, target: Box, lane: float) -> list[Point]:
-    start, end = source.y + source.height * 0.75, target.y + target.height * 0.25
-    return [(source.x + source.width, start), (lane, start), (lane, end), (target.x + target.width, end)]
+def _around(source: Box, target: Box, below: float, above: float, lane: float) -> list[Point]:
+    """Return a way back up: out below the source's layer, along the lane, in above the target's layer."""
+    start_x, end_x = source.x + source.width * 0.75, target.x + target.width * 0.75
+    low, high = below + MARGIN / 2, above - MARGIN / 2
+    return [
+        (start_x, source.y + source.height),
+        (start_x, low),
+        (lane, low),
+        (lane, high),
+        (end_x, high),
+        (end_x, target.y),
+    ]
 
 
-def _down(source: Box, target: Box, boxes: Mapping[str, Box]) -> list[Point]:
+def _down(source: Box, target: Box, between: Sequence[_Band]) -> list[Point]:
     """Return a way from the lower edge of one box to the upper edge of another, beside what stands between them."""
-    start, end = (source.middle, source.y + source.height), (target.middle, target.y)
-    low, high = start[1], end[1]
-    between = [box for box in boxes.values() if low < box.y + box.height and box.y < high]
-    points = [start]
-    rows: dict[float, list[Box]] = {}
-    for box in between:
-        rows.setdefault(box.y + box.height / 2, []).append(box)
-    for middle in sorted(rows):
-        row = rows[middle]
-        x = _free(points[-1][0] + (end[0] - points[-1][0]) / 2, row)
-        top, bottom = min(box.y for box in row), max(box.y + box.height for box in row)
-        points += [(x, top - GAP_Y / 4), (x, bottom + GAP_Y / 4)]
+    points, end = [(source.middle, source.y + source.height)], (target.middle, target.y)
+    for band in between:
+        x = _free((points[-1][0] + end[0]) / 2, band.boxes)
+        points += [(x, band.top - GAP_Y / 4), (x, band.bottom + GAP_Y / 4)]
     return [*points, end]
 
 
