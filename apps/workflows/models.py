@@ -42,12 +42,38 @@ class WorkflowDefinition(Row):
         return self.ref
 
 
+class WorkflowRerun(Row):
+    """
+    What an execution that repeats a workflow is to do, written when it is asked for.
+
+    ``source``: the run whose results are taken over; null when it had not begun. ``task_graph`` as in
+    WorkflowExecution, fixed when the rerun is asked for. ``plan``: see rerun/plan.py. What is put over the rendered
+    input of tasks may hold secrets: it is kept encrypted apart.
+    """
+
+    execution = models.OneToOneField(
+        Execution, on_delete=models.CASCADE, db_column="execution", related_name="workflow_rerun"
+    )
+    source = models.ForeignKey(
+        "WorkflowExecution", on_delete=models.SET_NULL, null=True, db_column="source", db_index=False, related_name="+"
+    )
+    task_graph = models.JSONField()
+    plan = models.JSONField()
+
+    class Meta:
+        db_table = "workflow_rerun"
+
+    def __str__(self) -> str:
+        return f"Rerun #{self.pk}"
+
+
 class WorkflowExecution(Row):
     """
     One run of a workflow, beside its execution.
 
     ``task_graph`` is a snapshot: {"ref", "pack_ref", "definition", "param_schema", "out_schema"}. ``variables`` are the
-    initial ones. ``deadline``: when the task of an outer workflow that runs this one allows it no more time.
+    initial ones. ``deadline``: when the task of an outer workflow that runs this one allows it no more time. ``rerun``:
+    what of an earlier run it repeats.
     """
 
     execution = models.OneToOneField(
@@ -63,6 +89,9 @@ class WorkflowExecution(Row):
     paused = models.BooleanField(default=False, db_default=False)
     pause_reason = models.TextField(null=True)
     deadline = models.DateTimeField(null=True)
+    rerun = models.ForeignKey(
+        WorkflowRerun, on_delete=models.SET_NULL, null=True, db_column="rerun", db_index=False, related_name="+"
+    )
 
     class Meta:
         db_table = "workflow_execution"
