@@ -64,6 +64,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Workflows", "account_tree", "workflows_workflowdefinition_changelist"),
                     _item("Queues", "stacks", "queues_workqueue_changelist"),
                     _item("Actions", "code_blocks", "actions_action_changelist"),
+                    _item("Policies", "speed", "actions_policy_changelist"),
                     _item("Packs", "inventory_2", "packs_pack_changelist"),
                     _item("Artifacts", "description", "executions_artifact_changelist"),
                 ],

@@ -46,7 +46,7 @@ class ActionAdmin(MachineRows):
     ordering = ("ref",)
     search_fields = ("ref", "label", "description")
     search_help_text = "Ref, label or description"
-    actions_detail = ("run", "executions")
+    actions_detail = ("run", "executions", "policies")
     fieldsets = (
         (None, {"fields": ("ref", "label", "description", "of_pack", "of_runtime", "parameters", as_text("entrypoint"))}),
         ("How it runs", {"classes": ("tab",), "fields": (
@@ -106,3 +106,9 @@ class ActionAdmin(MachineRows):
         row = Action.objects.only("ref").filter(pk=object_id).first()
         filters: dict[str, Any] = {"action_ref": row.ref} if row is not None else {}
         return HttpResponseRedirect(markup.list_of("executions_execution", **filters))
+
+    @page_button("Policies", icon="speed")
+    def policies(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = Action.objects.only("ref").filter(pk=object_id).first()
+        filters: dict[str, Any] = {"action_ref": row.ref} if row is not None else {}
+        return HttpResponseRedirect(markup.list_of("actions_policy", **filters))

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from apps.core import markup
+from apps.executions.admin.sections import sections_of
 from apps.executions.admin.verbs import Verb
 from apps.executions.errors import LogGone
 from apps.executions.logs import STREAMS, Stream, open_log
@@ -232,4 +233,5 @@ def execution_page(execution: Execution, caller: Caller, offered: Iterable[Verb]
         "children": children[:SHOWN_ROWS],
         "more_children": markup.list_of(MODEL, parent=execution.pk) if len(children) > SHOWN_ROWS else None,
         "artifacts": _artifacts(execution, caller),
+        "sections": sections_of(execution, caller),
     }

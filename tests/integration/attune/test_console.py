@@ -37,6 +37,7 @@ from tests.factories import (
     make_identity,
     make_key,
     make_pack,
+    make_policy,
     make_queue,
     make_rule,
     make_runtime,
@@ -91,6 +92,7 @@ def fill(number):
     action = make_action(
         pack=pack, runtime=runtime, description=HOSTILE, param_schema={"token": {"secret": True}, HOSTILE: {}}
     )
+    make_policy(action=action, name=HOSTILE, description=HOSTILE, parameters=["token", HOSTILE])
     execution = make_execution(
         action=action, worker=worker, executor=make_admin(), status=Status.FAILED, config={"token": "s3cret-value", "x": HOSTILE},
         env_vars={"NAME": "s3cret-value"}, result={"error": HOSTILE, "succeeded": False}, exit_code=1, duration_ms=5,
@@ -267,6 +269,7 @@ def test_what_machines_write_is_only_looked_at(console, model):
         "identity.IntegrationToken",
         "keys.Key",
         "rules.Rule",
+        "actions.Policy",
     ):
         pytest.skip("people make and change these")
     fill(0)
