@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from apps.core.errors import BadRequest, ConflictError, UnprocessableEntity
 from apps.core.refs import ref_problem, validate_component_ref
 from apps.core.yaml_files import YamlError, parse_document
@@ -21,6 +19,7 @@ from apps.packs.registration import registering
 from apps.packs.services import pack_directory
 from apps.packs.storage import pack_folder
 from apps.workflows.definition.parsing import version_of
+from apps.workflows.definition.writing import yaml_text
 from apps.workflows.models import WorkflowDefinition
 
 ACTIONS, WORKFLOWS = "actions", "workflows"
@@ -173,14 +172,9 @@ class _Replaced:
         return f".{secrets.token_hex(8)}.tmp"
 
 
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
 def _text(document: Mapping[str, Any]) -> str:
     """Return YAML that reads as the same document. Raises NotInFiles when none does."""
-    text = yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml_text(dict(document), width=120)
     try:
         same = parse_document(text).value == document
     except YamlError as error:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import yaml
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
@@ -20,6 +19,7 @@ from apps.workflows.companions import companion_of
 from apps.workflows.definition.parsing import parse
 from apps.workflows.definition.problems import InvalidDefinition
 from apps.workflows.definition.source import UnreadableSource, entries, read_source
+from apps.workflows.definition.writing import in_usual_order, yaml_text
 from apps.workflows.models import WorkflowDefinition
 from apps.workflows.picture import picture_of
 from apps.workflows.visibility import readable
@@ -80,7 +80,7 @@ class WorkflowDefinitionAdmin(RowsWithVerbs):
     def page_context(self, row: WorkflowDefinition, caller: Any) -> dict[str, Any]:
         action = companion_of(row)
         may_run = action is not None and caller.allows(self.needs["run"], action)
-        text = yaml.safe_dump(row.definition, sort_keys=False, allow_unicode=True, width=100)
+        text = yaml_text(in_usual_order(row.definition))
         return {
             "runs": _runs(row),
             "run_url": reverse(RUN_PAGE, args=[action.pk]) if action is not None and may_run else None,
