@@ -167,8 +167,8 @@ def update_item(
     queue, item = _locked(item, verb="changed")
     given = {"item_key": item_key, "priority": priority, "metadata": metadata, "not_before": not_before}
     changes = {name: value for name, value in given.items() if value is not UNSET}
-    if "item_key" in changes and changes["item_key"] != item.item_key:
-        changes["pending_key"] = _free_key(queue, item, changes["item_key"])
+    if item_key is not UNSET and item_key != item.item_key:
+        changes["pending_key"] = _free_key(queue, item, item_key)
     if payload is not UNSET:
         changes["payload"] = given_payload(item, payload)
     return _changed(queue, item, changes)

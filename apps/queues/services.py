@@ -138,7 +138,7 @@ def _regrouped(queue: WorkQueue, item: WorkQueueItem) -> bool:
     """Put the item into the group it belongs to now; return whether that is another one."""
     group = group_of(queue, item.payload)["group_key"]
     was, item.group_key = item.group_key, group
-    return was != group
+    return bool(was != group)
 
 
 def _locked(queue_id: int) -> WorkQueue:

@@ -97,7 +97,7 @@ class ItemViewSet(AttuneViewSet[WorkQueueItem]):
 
     def _item(self, ref: str, pk: str) -> WorkQueueItem:
         queue, item_id = self._queue(ref), query.path_id(pk)
-        item = self.get_queryset().filter(queue=queue, pk=item_id).first()
+        item: WorkQueueItem | None = self.get_queryset().filter(queue=queue, pk=item_id).first()
         if item is None:
             raise ItemNotFound(item_id)
         return item

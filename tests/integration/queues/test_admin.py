@@ -38,8 +38,8 @@ def test_the_list_tells_how_deep_each_queue_is(console: Client, django_assert_nu
     pass_once(queue.pk)
     with django_assert_num_queries(100, exact=False) as one:
         text = page(console, "workqueue_changelist")
-    assert re.search(r'field-waiting[^>]*>\s*2\s*<', text)
-    assert re.search(r'field-active[^>]*>\s*1\s*<', text)
+    assert re.search(r"field-waiting[^>]*>\s*2\s*<", text)
+    assert re.search(r"field-active[^>]*>\s*1\s*<", text)
     make_queue(), make_queue()
     with django_assert_num_queries(len(one)):
         page(console, "workqueue_changelist")
