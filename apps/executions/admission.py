@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -53,8 +53,7 @@ WHERE (policy, group_key) IN (VALUES {pairs}) ORDER BY policy, group_key {locks}
 """
 
 
-@dataclass(frozen=True, order=True)
-class Group:
+class Group(NamedTuple):
     """The executions that a policy counts together."""
 
     policy_id: int
@@ -153,12 +152,20 @@ def count_holders(policies: PolicySet) -> Holders:
     demands = load_demands([demand for demand, _ref, _count in rows if demand is not None])
     for demand_id, action_ref, count in rows:
         demand = demands.get(demand_id)
-        if demand is not None and is_current(demand.requirements, policies, action_ref):
-            for place in places_in(demand.requirements, policies):
-                holders.counts[place.group] += count
-        elif demand is not None or policies.applying_to(action_ref):
+        places = _places_held(demand, policies, action_ref)
+        if places is None:
             _count_outdated(holders, policies, demand_id, action_ref)
+        else:
+            for place in places:
+                holders.counts[place.group] += count
     return holders
+
+
+def _places_held(demand: Demand | None, policies: PolicySet, action_ref: str) -> tuple[Place, ...] | None:
+    """Return the groups of those with this demand, None when it is of older policies."""
+    if demand is not None and demand.is_limited:
+        return places_of(demand, policies)
+    return None if policies.applying_to(action_ref) else ()
 
 
 def _count_outdated(holders: Holders, policies: PolicySet, demand_id: int | None, action_ref: str) -> None:
@@ -208,8 +215,12 @@ class Admission:
 
     def room(self, places: Iterable[Place]) -> int:
         """Return how many that are in all of these groups may start now."""
-        rooms = (self._room(place, kind) for place in places for kind in place.kinds if kind != WAITING)
-        return max(0, min(rooms, default=_MANY))
+        room = _MANY
+        for place in places:
+            for kind in place.kinds:
+                if kind != WAITING:
+                    room = min(room, self._room(place, kind))
+        return max(0, room)
 
     def full(self, places: Iterable[Place]) -> list[Full]:
         """Return the limits that are used up, those first that cancel."""

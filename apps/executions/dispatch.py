@@ -22,7 +22,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection, transaction
 
-from apps.actions.policies.applying import PolicySet, current_policies
+from apps.actions.policies.applying import RATE, PolicySet, current_policies
 from apps.core import clock, sql
 from apps.executions import engines, trees
 from apps.executions.admission import Admission, Place, places_in, places_of, waiting_lines
@@ -281,7 +281,12 @@ def _open_lines(view: _View, made: Pass) -> list[Demand]:
 
 
 def _is_blocked(view: _View, admission: Admission, demand: Demand, made: Pass) -> bool:
-    full = admission.full(view.places.get(demand.pk, ()))
+    places = view.places.get(demand.pk, ())
+    if admission.room(places):
+        return False
+    if not any(place.limit.cancels or RATE in place.kinds for place in places):
+        return True  # whoever frees a slot makes a pass
+    full = admission.full(places)
     if full and full[0].place.limit.cancels:
         found = _heads(demand.pk, MOST_IN_A_PASS)
         made.to_cancel += [(head.execution_id, full[0].message) for head in found]
@@ -289,7 +294,7 @@ def _is_blocked(view: _View, admission: Admission, demand: Demand, made: Pass) -
     moments = [one.next_slot_at for one in full if one.next_slot_at is not None]
     if moments:
         _note_next_slot(made, max(moments))
-    return bool(full)
+    return True
 
 
 def _note_next_slot(made: Pass, moment: datetime) -> None:

@@ -69,7 +69,10 @@ def _renew(rows: Sequence[Execution], policies: PolicySet) -> int:
 
 def _demand_in(old: Demand | None, action_ref: str, groups: list[list[Any]], row: Execution | None = None) -> int:
     """Return the demand with the placement of the old one, in these groups; in a transaction of its own."""
-    wanted = old.requirements if old is not None else placement_of(row.action if row else None, row or Execution())
+    if old is not None:
+        wanted = old.requirements
+    else:
+        wanted = placement_of(row.action, row) if row is not None else {}
     placement = {name: value for name, value in wanted.items() if name not in ("action", "policies")}
     with transaction.atomic():
         return demand_id({**placement, "action": action_ref, "policies": groups} if groups else placement)
