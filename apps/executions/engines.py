@@ -6,11 +6,14 @@ tree and its row (``trees.py``). Dispatch starts such an execution when its turn
 ``transitions.transition``, from ``running`` or ``canceling``.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from apps.actions.models import Action
 from apps.executions.models import Execution
 from apps.identity.models import Identity
+
+if TYPE_CHECKING:
+    from apps.executions.changes import RetryChanges
 
 WORKFLOW = "workflow"
 INQUIRY = "inquiry"
@@ -36,6 +39,9 @@ class TaskEngine(Engine, Protocol):
 
     def retry_delay_seconds(self, child: Execution) -> float:
         """Return how long the attempt after this one waits."""
+
+    def retry_failed(self, execution_id: int, *, by: Identity, changes: "RetryChanges") -> Execution:
+        """Retry a workflow by its failed tasks; what they do not depend on keeps its results."""
 
     def closed(self, execution: Execution, *, by: Identity | None, reason: str) -> None:
         """End what is left of a workflow that was force-closed: its children are treated as by a cancel."""

@@ -15,6 +15,8 @@ PACK_CONFIG = "pack_config"
 WEBHOOK_CONFIG = "webhook_config"
 RULE_PARAMS = "rule_params"
 WORKFLOW_VARIABLE = "workflow_variable"
+WORKFLOW_TASK = "workflow_task"  # what a task has published
+WORKFLOW_RERUN = "workflow_rerun"  # what is put over the input of tasks
 
 
 def put(

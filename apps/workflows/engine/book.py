@@ -174,6 +174,19 @@ class Book(Protocol):
         """
         ...
 
+    # Of a rerun: what it does differently
+    def given_input(self, task: Task) -> Mapping[str, Any]:
+        """Return what is put over the rendered input of a task."""
+        ...
+
+    def take_over_items(self, run: TaskRun, count: int) -> Collection[int]:
+        """Take over those items of a task that had succeeded before; return their indexes."""
+        ...
+
+    def owed(self) -> Sequence[tuple[TaskRun, str]]:
+        """Return the tasks taken over that had named one that runs again, with its name."""
+        ...
+
     # What expressions read: with markers in the places of secrets, unless ``real``
     def parameters(self, *, real: bool = False) -> Mapping[str, Any]: ...
 
@@ -185,8 +198,8 @@ class Book(Protocol):
         """Return these variables, as far as they are set; all of them for None."""
         ...
 
-    def publish(self, name: str, value: Any, secrets: Mapping[str, Any]) -> None:
-        """Set a variable; ``secrets``: what stands behind the markers in its value, by JSON pointer."""
+    def publish(self, run: TaskRun, name: str, value: Any, secrets: Mapping[str, Any]) -> None:
+        """Set a variable for a task; ``secrets``: what stands behind the markers in its value, by JSON pointer."""
         ...
 
     def latest(self, names: Collection[str] | None) -> dict[str, TaskRun]:

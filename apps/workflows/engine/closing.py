@@ -107,6 +107,10 @@ def _store_log(book: DatabaseBook, execution: Execution) -> None:
 
 def definition_gone(execution: Execution) -> None:
     """Fail an execution whose workflow is not there any more."""
-    error = f"Workflow '{execution.action_ref}' does not exist any more"
+    cannot_begin(execution, f"Workflow '{execution.action_ref}' does not exist any more")
+
+
+def cannot_begin(execution: Execution, error: str) -> None:
+    """Fail an execution of a workflow that has no run."""
     ending = Ending(status="failed", result={"error": error, "succeeded": False, "failed_tasks": []}, error=error)
     _end(execution, Status(execution.status), Status.FAILED, ending)

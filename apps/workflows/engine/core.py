@@ -7,7 +7,7 @@ at once) is taken in by the same call.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from apps.core.expressions import ExpressionError
@@ -47,6 +47,21 @@ class Core:
                 self._dispatch(run, each)
             elif isinstance(each, CannotDispatch):
                 self._refuse(run, each)
+        self._work()
+
+    def start_again(self, seeds: Sequence[tuple[TaskRun, TaskRun | None]], followed: Sequence[TaskRun]) -> None:
+        """
+        Start these tasks, each with the one that ``result()`` speaks of in it; others are taken over.
+
+        ``followed``: those taken over of which not all transitions have been looked at.
+        """
+        for run in followed:
+            self._follow_transitions(run)
+            self._book.save(run)
+            self._look_at_joins(run)
+        for run, finished in seeds:
+            if self._book.find(run.name, run.iteration) is None:
+                self._start(run, finished)
         self._work()
 
     def child_ended(self, end: ChildEnd) -> None:
@@ -91,17 +106,35 @@ class Core:
             return
         self._working = True
         try:
-            while self._news or self._ended:
-                if self._ended:
-                    self._finish(self._ended.popleft())
-                else:
-                    self._take_in(self._news.popleft())
-            if not self._dispatched and not self._book.is_busy():
-                self._over = True
-                self._book.end(ending_of(self._book))
+            self._work_off()
+            while not self._dispatched and not self._book.is_busy():
+                if not self._enter_owed():
+                    self._over = True
+                    self._book.end(ending_of(self._book))
+                    return
+                self._work_off()
         finally:
             self._working = False
             self._dispatched = False
+
+    def _work_off(self) -> None:
+        while self._news or self._ended:
+            if self._ended:
+                self._finish(self._ended.popleft())
+            else:
+                self._take_in(self._news.popleft())
+
+    def _enter_owed(self) -> bool:
+        """In a rerun, follow what tasks taken over had named and nothing else has reached; return whether there was any."""
+        if self._book.stop is not None:
+            return False
+        owed = [
+            (source, name) for source, name in self._book.owed() if reach(self._book, source, name).what == "start"
+        ]
+        for source, name in owed:
+            self._enter(source, name)
+            self._look_at_joins(source)
+        return bool(owed)
 
     # --- A task starts ----------------------------------------------------------------------------------------------
 
@@ -177,6 +210,8 @@ class Core:
         task = self._graph.tasks[run.name]
         if task.has_items:
             run.item_count, run.window = len(specs), task.concurrency or 1
+            taken = self._book.take_over_items(run, len(specs))
+            specs = [spec for spec in specs if spec.index not in taken]
         if not specs:
             self._ends_at_once(run, "succeeded")
             return
@@ -251,7 +286,7 @@ class Core:
     def _follow_transitions(self, run: TaskRun) -> bool:
         """Return whether any of them dispatched a task."""
         handled = False
-        for transition in self._graph.tasks[run.name].next:
+        for transition in self._graph.tasks[run.name].next[len(run.transitions) :]:
             if self._book.stop is not None:
                 break
             if fires(self._book, run, transition):

@@ -21,9 +21,10 @@ from apps.workflows.engine.children import Children
 from apps.workflows.engine.results import error_of, view_of_child, view_of_execution, views_of_children
 from apps.workflows.engine.runs import Run, Snapshot
 from apps.workflows.engine.task_rows import TaskRows
-from apps.workflows.engine.variables import read_variables, write_variable
+from apps.workflows.engine.variables import keep_published_secrets, read_variables, write_variable
 from apps.workflows.engine.views import view_of
 from apps.workflows.models import WorkflowExecution, WorkflowLogLine
+from apps.workflows.rerun.stored import Rerun
 
 CANCELLED = "Workflow cancelled"
 
@@ -145,6 +146,28 @@ class DatabaseBook:
     def takes(self, task: Task, name: str) -> bool:
         return self.children.takes(task, name)
 
+    # --- A rerun --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _rerun(self) -> Rerun | None:
+        return Rerun(self.run.rerun_id) if self.run.rerun_id is not None else None
+
+    def given_input(self, task: Task) -> Mapping[str, Any]:
+        return self._rerun.given_input(task.name) if self._rerun is not None else {}
+
+    def take_over_items(self, run: TaskRun, count: int) -> Collection[int]:
+        if self._rerun is None:
+            return ()
+        found = self._rerun.take_over_items(self.run.id, run.name, count)
+        if found is None:
+            self.log("WARN", f"Task '{run.name}' has {count} items and had another number before: all of them run")
+        return found or ()
+
+    def owed(self) -> Sequence[tuple[TaskRun, str]]:
+        owed = self._rerun.owed() if self._rerun is not None else ()
+        pairs = [(self.find(*each.source), each.target) for each in owed]
+        return [(source, target) for source, target in pairs if source is not None]
+
     # --- What expressions read ------------------------------------------------------------------------------------------
 
     def parameters(self, *, real: bool = False) -> Mapping[str, Any]:
@@ -197,8 +220,11 @@ class DatabaseBook:
         """Whether any transition publishes one of them: bare names are mostly something else."""
         return names is None or not self.graph.published.isdisjoint(names)
 
-    def publish(self, name: str, value: Any, secrets: Mapping[str, Any]) -> None:
+    def publish(self, run: TaskRun, name: str, value: Any, secrets: Mapping[str, Any]) -> None:
         write_variable(self.run.id, name, value, secrets)
+        if secrets:
+            assert run.row is not None, "only what has run publishes"
+            keep_published_secrets(run.row, name, secrets)
 
     def latest(self, names: Collection[str] | None) -> dict[str, TaskRun]:
         return self._tasks.latest(names)

@@ -63,7 +63,7 @@ def _child(book: Book, task: Task, place: Place, index: int | None) -> ChildSpec
     else:
         parameters = _whole_parameters(book, task)
     return ChildSpec(
-        parameters=parameters,
+        parameters={**parameters, **book.given_input(task)},
         index=index,
         batch=index if task.batch_size is not None else None,
         permission_set_refs=_permission_sets(book, task, place),

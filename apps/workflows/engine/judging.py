@@ -52,7 +52,7 @@ def publish(book: Book, run: TaskRun, transition: Transition) -> None:
         except ExpressionError as error:
             book.log("WARN", f"Task '{run.name}', transition {transition.index}, publish '{name}': {error}")
             continue
-        book.publish(name, kept.value, kept.secrets)
+        book.publish(run, name, kept.value, kept.secrets)
         run.published[name] = kept.value
 
 

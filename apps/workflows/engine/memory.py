@@ -168,6 +168,19 @@ class MemoryBook:
                 child.result = {"error": "Cancelled", "succeeded": False}
                 self.cancelled.append(child)
 
+    # Nothing in memory is a rerun
+
+    def given_input(self, task: Task) -> Mapping[str, Any]:
+        del task
+        return {}
+
+    def take_over_items(self, run: TaskRun, count: int) -> Collection[int]:
+        del run, count
+        return ()
+
+    def owed(self) -> Sequence[tuple[TaskRun, str]]:
+        return ()
+
     # What expressions read
 
     def parameters(self, *, real: bool = False) -> Mapping[str, Any]:
@@ -187,7 +200,8 @@ class MemoryBook:
             return found
         return {name: restored(value, self._secrets.get(name, {})) for name, value in found.items()}
 
-    def publish(self, name: str, value: Any, secrets: Mapping[str, Any]) -> None:
+    def publish(self, run: TaskRun, name: str, value: Any, secrets: Mapping[str, Any]) -> None:
+        del run
         self._variables[name] = value
         self._secrets[name] = secrets
 

@@ -8,9 +8,9 @@ from typing import Any
 from apps.core import sql
 from apps.workflows.definition.graph import Graph
 from apps.workflows.definition.parsing import parse
-from apps.workflows.models import WorkflowExecution
+from apps.workflows.models import WorkflowDefinition, WorkflowExecution
 
-_COLUMNS = "id, execution, status, error_message, created"
+_COLUMNS = "id, execution, status, error_message, created, rerun"
 _MOST_KEPT = 500
 
 
@@ -34,6 +34,7 @@ class Run:
     status: str
     error_message: str | None
     created: datetime
+    rerun_id: int | None
 
 
 # By id and moment: SQLite gives the id of a row that was rolled back once more.
@@ -53,9 +54,9 @@ def _run(where: str, value: int) -> Run | None:
     rows = sql.fetch(f"SELECT {_COLUMNS} FROM workflow_execution WHERE {where}", [value])
     if not rows:
         return None
-    pk, execution, status, error, created = rows[0]
+    pk, execution, status, error, created, rerun = rows[0]
     moment = sql.convert(WorkflowExecution, "created", created)
-    return Run(id=pk, execution_id=execution, status=status, error_message=error, created=moment)
+    return Run(id=pk, execution_id=execution, status=status, error_message=error, created=moment, rerun_id=rerun)
 
 
 def snapshot_of(run: Run) -> Snapshot:
@@ -72,6 +73,17 @@ def keep_snapshot(run: Run, snapshot: Snapshot) -> None:
     _snapshots[run.id, run.created] = snapshot
     if len(_snapshots) > _MOST_KEPT:
         _snapshots.popitem(last=False)
+
+
+def task_graph_of(definition: WorkflowDefinition) -> dict[str, Any]:
+    """Return what a run that begins now goes by, as it is stored with it."""
+    return {
+        "ref": definition.ref,
+        "pack_ref": definition.pack_ref,
+        "definition": definition.definition,
+        "param_schema": definition.param_schema,
+        "out_schema": definition.out_schema,
+    }
 
 
 def read_snapshot(stored: dict[str, Any]) -> Snapshot:

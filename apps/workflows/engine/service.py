@@ -14,16 +14,21 @@ from datetime import timedelta
 from typing import Any
 
 from apps.core import clock, sql
+from apps.executions.changes import RetryChanges
 from apps.executions.models import Execution
 from apps.executions.states import TERMINAL, Status
 from apps.identity.models import Identity
-from apps.workflows.engine.book import ChildEnd, Outcome, Stop
-from apps.workflows.engine.closing import close, definition_gone, timed_out_text
+from apps.workflows.engine.book import ChildEnd, Outcome, Stop, TaskRun
+from apps.workflows.engine.closing import cannot_begin, close, definition_gone, timed_out_text
 from apps.workflows.engine.core import Core
 from apps.workflows.engine.database import CANCELLED, DatabaseBook
-from apps.workflows.engine.runs import find_run, keep_snapshot, read_snapshot, run_of, snapshot_of
+from apps.workflows.engine.runs import find_run, keep_snapshot, read_snapshot, run_of, snapshot_of, task_graph_of
 from apps.workflows.engine.waiting import reasons
-from apps.workflows.models import WorkflowDefinition, WorkflowExecution
+from apps.workflows.models import WorkflowDefinition, WorkflowExecution, WorkflowRerun
+from apps.workflows.rerun.plan import Seed, from_json
+from apps.workflows.rerun.service import Choice, rerun_execution
+from apps.workflows.rerun.stored import rerun_of
+from apps.workflows.rerun.taking_over import take_over
 
 logger = logging.getLogger(__name__)
 
@@ -71,15 +76,40 @@ class WorkflowEngine:
     """The engine (``executions.engines.TaskEngine``) of workflows."""
 
     def start(self, execution: Execution) -> None:
-        run_id = _begin(execution)
-        if run_id is None:
+        rerun = rerun_of(execution)
+        if rerun is not None:
+            self._start_again(execution, rerun)
+            return
+        definition = WorkflowDefinition.objects.filter(pk=execution.workflow_def or 0).first()
+        if definition is None:
             definition_gone(execution)
             return
+        run_id = _begin(execution, definition_id=definition.pk, task_graph=task_graph_of(definition))
         with advancing(run_id, execution) as found:
             assert found is not None
             core, book = found
             book.log("INFO", f"Workflow '{execution.action_ref}' started")
             core.start()
+
+    def _start_again(self, execution: Execution, rerun: WorkflowRerun) -> None:
+        plan = from_json(rerun.plan)
+        if rerun.source_id is None and (plan.taken_over or plan.items):
+            cannot_begin(execution, "The run that was to be repeated does not exist any more")
+            return
+        definition = WorkflowDefinition.objects.filter(pk=execution.workflow_def or 0).values_list("pk", flat=True)
+        run_id = _begin(execution, definition_id=definition.first(), task_graph=rerun.task_graph, rerun_id=rerun.pk)
+        if rerun.source_id is not None:
+            take_over(plan, source=rerun.source_id, run_id=run_id)
+        with advancing(run_id, execution) as found:
+            assert found is not None
+            core, book = found
+            book.log("INFO", f"Workflow '{execution.action_ref}' started again: {', '.join(sorted(plan.again))}")
+            seeds = [(_seed_run(seed), book.find(*seed.trigger) if seed.trigger else None) for seed in plan.seeds]
+            followed = [book.find(*key) for key in plan.followed]
+            core.start_again(seeds, [run for run in followed if run is not None])
+
+    def retry_failed(self, execution_id: int, *, by: Identity, changes: RetryChanges) -> Execution:
+        return rerun_execution(execution_id, by=by, choice=Choice(verb="retried"), changes=changes)
 
     def cancel(self, execution: Execution, *, by: Identity | None, reason: str) -> None:
         self._stop_children(execution, by=by)
@@ -162,26 +192,24 @@ def time_of_run_is_up(run_id: int) -> None:
         core.stop(Stop(status="failed", error=timed_out_text(seconds or 0)), cancel_running=True)
 
 
-def _begin(execution: Execution) -> int | None:
-    """Write the row of a run, with what it goes by, and return its id; None when its definition is gone."""
-    definition = WorkflowDefinition.objects.filter(pk=execution.workflow_def or 0).first()
-    if definition is None:
-        return None
-    task_graph = {
-        "ref": definition.ref,
-        "pack_ref": definition.pack_ref,
-        "definition": definition.definition,
-        "param_schema": definition.param_schema,
-        "out_schema": definition.out_schema,
-    }
+def _seed_run(seed: Seed) -> TaskRun:
+    name, iteration = seed.trigger or (None, None)
+    return TaskRun(name=seed.name, iteration=seed.iteration, triggered_by=name, triggered_iteration=iteration)
+
+
+def _begin(
+    execution: Execution, *, definition_id: int | None, task_graph: dict[str, Any], rerun_id: int | None = None
+) -> int:
+    """Write the row of a run, with what it goes by, and return its id."""
     snapshot = read_snapshot(task_graph)
     seconds = (execution.workflow_task or {}).get("timeout_seconds")
     row = {
         "execution": execution.pk,
-        "workflow_def": definition.pk,
+        "workflow_def": definition_id,
         "task_graph": task_graph,
         "variables": dict(snapshot.graph.variables),
         "deadline": clock.now() + timedelta(seconds=seconds) if seconds else None,
+        "rerun": rerun_id,
     }
     (run_id,) = sql.insert_returning(WorkflowExecution, row, ("id",))
     run = find_run(run_id)

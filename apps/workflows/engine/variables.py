@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from apps.core import clock, sql
-from apps.core.markers import holds_marker, restored
+from apps.core.markers import holds_marker, pointer, restored
 from apps.keys import secret_store
 from apps.workflows.models import WorkflowVariable
 
@@ -34,3 +34,9 @@ def write_variable(run_id: int, name: str, value: Any, secrets: Mapping[str, Any
     if secrets:
         ((row_id,),) = sql.fetch(f"SELECT id FROM workflow_variable WHERE {_KEY}", [run_id, name])
         secret_store.replace(secret_store.WORKFLOW_VARIABLE, row_id, secrets, source_kind="parameter", source_ref=name)
+
+
+def keep_published_secrets(task_row: int, name: str, secrets: Mapping[str, Any]) -> None:
+    """Keep what stands behind the markers in what a task has published, also when others set the variable anew."""
+    places = {f"{pointer([name])}{place}": value for place, value in secrets.items()}
+    secret_store.put(secret_store.WORKFLOW_TASK, task_row, places, source_ref=name)
