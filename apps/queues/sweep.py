@@ -3,7 +3,7 @@
 import logging
 
 from django.db import DatabaseError, transaction
-from django.db.models import Exists, Min, OuterRef
+from django.db.models import Exists, OuterRef
 
 from apps.core import clock
 from apps.executions.models import Execution
@@ -12,7 +12,7 @@ from apps.executions.trees import locked
 from apps.queues import waiting
 from apps.queues.config import read_config
 from apps.queues.dispatch import dispatch_queue, wait_seconds
-from apps.queues.models import ItemStatus, WorkQueue, WorkQueueDispatch, WorkQueueItem
+from apps.queues.models import WorkQueue, WorkQueueDispatch
 from apps.queues.settlement import BY_HAND, release_expired, settle_finished
 
 logger = logging.getLogger(__name__)
@@ -34,8 +34,7 @@ def sweep() -> None:
 def next_due() -> float | None:
     """Return the seconds until the next lease ends, delay is over, or time of an item comes; None when none will."""
     now = clock.now()
-    leases = WorkQueueItem.objects.filter(status=ItemStatus.LEASED).aggregate(at=Min("lease_expires_at"))["at"]
-    moments = [moment for moment in (waiting.next_time(), leases) if moment is not None]
+    moments = [moment for moment in (waiting.next_time(), waiting.next_end_of_lease()) if moment is not None]
     delays = [(moment - now).total_seconds() for moment in moments] + _delays()
     return max(0.0, min(delays)) if delays else None
 
@@ -72,11 +71,8 @@ def _last_attempt(first: int) -> Execution:
 
 def release_leases() -> int:
     """Settle items whose lease is over."""
-    over = WorkQueueItem.objects.filter(status=ItemStatus.LEASED, lease_expires_at__lte=clock.now())
     released = 0
-    for queue_id, execution_id in sorted(
-        set(over.values_list("queue", "leased_execution")[:MOST_AT_ONCE]), key=lambda pair: (pair[0], pair[1] or 0)
-    ):
+    for queue_id, execution_id in waiting.leases_over(MOST_AT_ONCE):
         with transaction.atomic():
             released += release_expired(queue_id, execution_id)
     return released

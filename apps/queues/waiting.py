@@ -40,6 +40,12 @@ _NEXT_TIME = f"""
 SELECT min(not_before) FROM work_queue_item {{index}}
 WHERE {_PENDING} AND not_before IS NOT NULL AND not_before > {{now}}
 """
+_NEXT_LEASE = "SELECT min(lease_expires_at) FROM work_queue_item {index} WHERE status = 'leased'"
+_OVER = """
+SELECT DISTINCT queue, leased_execution FROM work_queue_item {index}
+WHERE status = 'leased' AND lease_expires_at <= {now} LIMIT %s
+"""
+_BY_LEASE = "work_queue_item_lease"
 _BY_PRIORITY, _BY_GROUP, _BY_TIME = "work_queue_item_ready", "work_queue_item_group", "work_queue_item_not_before"
 
 
@@ -103,6 +109,18 @@ def next_time() -> Any:
     """Return the next moment at which an item becomes ready, None when none has one ahead."""
     text = _NEXT_TIME.format(index=sql.indexed_by(_BY_TIME), now=sql.now_text())
     return sql.convert(WorkQueueItem, "not_before", sql.fetch(text)[0][0])
+
+
+def next_end_of_lease() -> Any:
+    """Return when the next lease runs out, None when nothing is leased."""
+    found = sql.fetch(_NEXT_LEASE.format(index=sql.indexed_by(_BY_LEASE)))
+    return sql.convert(WorkQueueItem, "lease_expires_at", found[0][0])
+
+
+def leases_over(most: int) -> list[tuple[int, int | None]]:
+    """Return queue and execution of leases that have run out."""
+    found = sql.fetch(_OVER.format(index=sql.indexed_by(_BY_LEASE), now=sql.now_text()), [most])
+    return [(queue, execution) for queue, execution in found]
 
 
 def _heads(queue_id: int, most: int) -> Sequence[tuple[Any, ...]]:
