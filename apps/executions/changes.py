@@ -10,10 +10,11 @@ from django.db import transaction
 from django.db.models import Max, Q
 
 from apps.core import clock
+from apps.executions import engines
 from apps.executions.audited import executed
 from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_on_commit
-from apps.executions.errors import ActionGone, AlreadyFinished, ExecutionNotFound, NotWaiting
+from apps.executions.errors import ActionGone, AlreadyFinished, ExecutionNotFound, NotAWorkflow, NotWaiting
 from apps.executions.models import Execution
 from apps.executions.requests import store
 from apps.executions.retries import next_attempt
@@ -83,6 +84,14 @@ def retry_execution(execution_id: int, *, by: Identity, changes: RetryChanges) -
     stored = store(attempt, action=old.action, actor=actor, reason=reason, refuse_when_full=True)
     executed("retried", old, by=by, reason=changes.reason, retry=stored.pk)
     return stored
+
+
+def retry_failed_tasks(execution_id: int, *, by: Identity, changes: RetryChanges) -> Execution:
+    """Retry a workflow by its failed tasks. Raises as ``retry_execution`` does, and NotAWorkflow."""
+    engine = engines.task_engine()
+    if engine is None:
+        raise NotAWorkflow
+    return engine.retry_failed(execution_id, by=by, changes=changes)
 
 
 def _given(old: Execution, changes: RetryChanges) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a caller of this app is told when it cannot be done."""
 
-from apps.core.errors import ConflictError, GoneError, NotFound, TooManyRequests
+from apps.core.errors import ConflictError, GoneError, NotFound, TooManyRequests, UnprocessableEntity
 
 
 class ExecutionNotFound(NotFound):
@@ -30,6 +30,10 @@ class ParentFinished(ConflictError):
 
 class ActionGone(ConflictError):
     """The action of the execution no longer exists"""
+
+
+class NotAWorkflow(UnprocessableEntity):
+    """Only a workflow can be retried by its failed tasks"""
 
 
 class LogGone(GoneError):

@@ -38,7 +38,6 @@ _routes = [
     path("executions/<str:pk>/cancel", _verbs.as_view({"post": "cancel"})),
     path("executions/<str:pk>/force-close", _verbs.as_view({"post": "force_close"})),
     path("executions/<str:pk>/retry", _verbs.as_view({"post": "retry"})),
-    path("executions/<str:pk>/rerun", _later.as_view({"post": "rerun"})),
     path("executions/<str:pk>/reschedule", _later.as_view({"post": "reschedule"})),
     path("policies/<str:ref>/state", PolicyStateViewSet.as_view({"get": "state"})),
     path("actions/<str:ref>/queue-stats", QueueStatsViewSet.as_view({"get": "queue_stats"})),

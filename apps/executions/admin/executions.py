@@ -30,6 +30,7 @@ from apps.identity.sessions import person_of
 from apps.packs.models import Pack
 from apps.packs.visibility import visible_to as packs_seen
 
+_EXECUTING = ("retry", "rerun")  # verbs that take what running the action takes
 MATCHED_ACTIONS = 50  # a search for a word that more actions contain is too wide to be of use
 
 
@@ -50,6 +51,7 @@ class PackFilter(admin.SimpleListFilter):
 class ExecutionAdmin(MachineRows):
     needs = {
         "view": "executions:read", "cancel": "executions:cancel", "force-close": "executions:update", "retry": "actions:execute",
+        "rerun": "actions:execute",
         "pin": "executions:update", "unpin": "executions:update",
     }  # fmt: skip
     visible = staticmethod(lambda caller, rows: narrowed(rows, readable(caller)))
@@ -125,7 +127,7 @@ class ExecutionAdmin(MachineRows):
         """One's own are cancelled without a grant; running one again takes what running its action takes."""
         if what == "cancel" and (row is None or is_own(self.caller(request), row)):
             return self.may_enter(request)
-        return super().may(request, what, action_facts(row) if what == "retry" and row is not None else row)
+        return super().may(request, what, action_facts(row) if what in _EXECUTING and row is not None else row)
 
     # --- Pages of our own ---------------------------------------------------------------------------------------
 
@@ -175,7 +177,8 @@ class ExecutionAdmin(MachineRows):
 
         self.guard(request, name, execution)
         return self.confirm(
-            request, [execution], title=f"{verb.label} {execution}", sentence=verb.sentence, button=f"{verb.label} execution",
+            request, [execution], title=f"{verb.title or verb.label} {execution}", sentence=verb.sentence,
+            button=verb.button or f"{verb.label} execution",
             danger=verb.danger, verb=lambda row, reason: self._call(request, name, row, reason), back=reverse(f"admin:{MODEL}_change", args=[execution_id]),
             then=lambda row: reverse(f"admin:{MODEL}_change", args=[row.pk]),
         )  # fmt: skip
@@ -189,7 +192,7 @@ class ExecutionAdmin(MachineRows):
     def _call(self, request: HttpRequest, name: str, execution: Execution, reason: str) -> Execution:
         if not self.may(request, name, execution):
             raise Forbidden(f"Insufficient permissions: {self.needs[name]}")
-        if name == "retry":
+        if name in _EXECUTING:
             require_delegation(self.caller(request), execution.permission_set_refs, BEYOND_OWN_ACCESS)
         return VERBS[name].call(execution.pk, person_of(request), reason)
 

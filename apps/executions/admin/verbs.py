@@ -9,6 +9,7 @@ from apps.executions.services import (
     cancel_execution,
     force_close_execution,
     retry_execution,
+    retry_failed_tasks,
     update_execution,
 )
 from apps.executions.states import TERMINAL, Status
@@ -29,6 +30,8 @@ class Verb:
     call: Call
     danger: bool = False  # cannot be taken back
     first: bool = False  # what one most likely wants
+    title: str = ""  # where the label cannot stand before the execution
+    button: str = ""
 
 
 def _cancel(execution_id: int, by: Identity, reason: str) -> Execution:
@@ -42,6 +45,19 @@ def _force_close(execution_id: int, by: Identity, reason: str) -> Execution:
 def _retry(execution_id: int, by: Identity, reason: str) -> Execution:
     # The page has asked: an execution that completed runs again too.
     return retry_execution(execution_id, by=by, changes=RetryChanges(force=True, reason=reason))
+
+
+def _rerun(execution_id: int, by: Identity, reason: str) -> Execution:
+    return retry_failed_tasks(execution_id, by=by, changes=RetryChanges(force=True, reason=reason))
+
+
+def _may_rerun(execution: Execution) -> bool:
+    return (
+        execution.workflow_def is not None
+        and execution.status in TERMINAL
+        and execution.status != Status.COMPLETED
+        and execution.action_id is not None
+    )
 
 
 def _pin(execution_id: int, by: Identity, reason: str) -> Execution:
@@ -84,6 +100,18 @@ VERBS: dict[str, Verb] = {
             "The old one stays as it is.",
             offered=lambda execution: execution.status in TERMINAL and execution.action_id is not None,
             call=_retry,
+            first=True,
+        ),
+        Verb(
+            name="rerun",
+            label="Rerun failed tasks",
+            title="Rerun failed tasks of",
+            button="Rerun failed tasks",
+            icon="resume",
+            sentence="Makes a new execution of the workflow that runs what failed, and what comes after it. Tasks that "
+            "have completed are taken over with their results. The old execution stays as it is.",
+            offered=_may_rerun,
+            call=_rerun,
             first=True,
         ),
         Verb(

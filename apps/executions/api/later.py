@@ -6,29 +6,23 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.api.grants import by_object, filtered
+from apps.core.api.grants import filtered
 from apps.core.errors import NotImplementedYet
 from apps.executions.api.base import ExecutionViews
 
 
 @extend_schema(exclude=True)
 class LaterViewSet(ExecutionViews):
-    """Streams, reruns of workflows."""
+    """Streams, another worker."""
 
     grants: ClassVar = {
         "stream": filtered("executions:read"),
-        "rerun": by_object("actions:execute"),
         "reschedule": "executions:update",
     }
 
     def stream(self, request: Request) -> Response:
         """Follow executions while they change."""
         raise NotImplementedYet("Live streams are not there yet")
-
-    def rerun(self, request: Request, pk: str) -> Response:
-        """Run chosen tasks of a workflow again."""
-        self.get_object()
-        raise NotImplementedYet("Workflows are not there yet")
 
     def reschedule(self, request: Request, pk: str) -> Response:
         """Let dispatch choose a worker anew."""

@@ -6,9 +6,9 @@ from typing import Any
 from apps.actions import placement
 from apps.actions.cached import current_action_of_ref
 from apps.actions.models import Action
-from apps.core.errors import BadRequest, Detail, NotFound, UnprocessableEntity, ValidationFailed
+from apps.core.errors import BadRequest, Detail, NotFound, ValidationFailed
 from apps.executions.api.bodies import refuse_markers, start_time
-from apps.executions.errors import ExecutionNotFound
+from apps.executions.errors import ExecutionNotFound, NotAWorkflow
 from apps.executions.models import Execution
 from apps.executions.parameters import special_of
 from apps.executions.secrets import edited_config
@@ -24,10 +24,6 @@ class ActionNotFound(NotFound):
 
 
 BEYOND_OWN_ACCESS = "Cannot execute action with permission sets beyond current access"
-
-
-class NotAWorkflow(UnprocessableEntity):
-    """Only a workflow can be retried by its failed tasks"""
 
 
 def execution_request(caller: Caller, body: dict[str, Any], *, idempotency_key: str | None) -> ExecutionRequest:
@@ -75,7 +71,7 @@ def execution_request(caller: Caller, body: dict[str, Any], *, idempotency_key: 
 
 def retry_changes(caller: Caller, old: Execution, body: dict[str, Any]) -> RetryChanges:
     """Return the changes that a body of ``/retry`` asks for. Raises as ``execution_request`` does, and NotAWorkflow."""
-    if body["mode"] == "failed":
+    if body["mode"] == "failed" and old.workflow_def is None:
         raise NotAWorkflow
     set_refs = body.get("permission_set_refs")
     require_delegation(caller, old.permission_set_refs if set_refs is None else set_refs, BEYOND_OWN_ACCESS)

@@ -19,7 +19,12 @@ from apps.executions.api.requests import retry_changes
 from apps.executions.api.serializers import BulkCancelledSerializer, ExecutionSerializer
 from apps.executions.errors import AlreadyFinished, ExecutionNotFound
 from apps.executions.models import Execution
-from apps.executions.services import cancel_execution, force_close_execution, retry_execution
+from apps.executions.services import (
+    cancel_execution,
+    force_close_execution,
+    retry_execution,
+    retry_failed_tasks,
+)
 from apps.executions.states import TERMINAL, Status
 from apps.identity.callers import Caller
 from apps.identity.grants import Facts
@@ -64,8 +69,10 @@ class VerbViewSet(ExecutionViews):
         """Run the same action again, with the same or other parameters, as a new execution."""
         old = self.get_object()
         self.authorize(old.action or Facts(ref=old.action_ref, pack_ref=old.pack_ref))
-        changes = retry_changes(self.caller, old, self.validated(RetryBody))
-        attempt = retry_execution(old.pk, by=self.caller.identity, changes=changes)
+        body = self.validated(RetryBody)
+        changes = retry_changes(self.caller, old, body)
+        retry = retry_failed_tasks if body["mode"] == "failed" else retry_execution
+        attempt = retry(old.pk, by=self.caller.identity, changes=changes)
         return envelopes.created(self.shown(attempt), f"Execution {old.pk} is retried as {attempt.pk}")
 
     @extend_schema(operation_id="executions_cancel_many", request=BulkCancelBody, responses=BulkCancelledSerializer)

@@ -9,7 +9,7 @@ from django.db import transaction
 from apps.core.errors import UnprocessableEntity, ValidationFailed
 from apps.executions import trees
 from apps.executions.changes import RetryChanges, retry_execution
-from apps.executions.errors import ActionGone, AlreadyFinished, ExecutionNotFound
+from apps.executions.errors import ActionGone, AlreadyFinished, ExecutionNotFound, NotAWorkflow
 from apps.executions.models import Execution
 from apps.executions.parameters import declared_names
 from apps.executions.requests import check_parameters
@@ -23,10 +23,6 @@ from apps.workflows.rerun.plan import Before, CannotRerun, OldRun, Plan, Wish, p
 from apps.workflows.rerun.stored import keep
 
 LOOP_LIMIT = "Loop limit reached: "  # how the error of such a run begins
-
-
-class NotAWorkflow(UnprocessableEntity):
-    """Only a workflow can be rerun"""
 
 
 class NothingToRerun(UnprocessableEntity):
@@ -67,7 +63,7 @@ def rerun_execution(
     plan = _planned(graph, run.id if run is not None else None, choice.wish)
     _check_inputs(graph, plan, choice.inputs)
     if choice.parameters is not None:
-        changes = replace(changes, parameters=_merged(old, choice.parameters))
+        changes = replace(changes, parameters=_checked(old, merged_config(old, choice.parameters)))
     attempt = retry_execution(old.pk, by=by, changes=replace(changes, force=True))
     keep(attempt, source=run.id if run is not None else None, task_graph=task_graph, plan=plan, inputs=choice.inputs)
     return attempt
@@ -150,15 +146,17 @@ def _refuse(problems: Sequence[tuple[str, str]]) -> None:
         )
 
 
-def _merged(old: Execution, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+def merged_config(old: Execution, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the old config with these parameters over its own; markers stand for the stored secrets at their places."""
-    assert old.action is not None, "it was looked at"
+    schema = old.action.param_schema if old.action is not None else None
     config = old.config if isinstance(old.config, Mapping) else {}
     nested = config.get("parameters")
-    if isinstance(nested, Mapping) and "parameters" not in declared_names(old.action.param_schema):
-        merged: Mapping[str, Any] = {**config, "parameters": {**nested, **parameters}}
-    else:
-        merged = {**config, **parameters}
-    if old.action.strict_parameters:
-        check_parameters(old.action, edited_config(old, merged))
-    return merged
+    if isinstance(nested, Mapping) and "parameters" not in declared_names(schema):
+        return {**config, "parameters": {**nested, **parameters}}
+    return {**config, **parameters}
+
+
+def _checked(old: Execution, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    if old.action is not None and old.action.strict_parameters:
+        check_parameters(old.action, edited_config(old, config))
+    return config
