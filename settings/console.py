@@ -105,6 +105,7 @@ UNFOLD: dict[str, Any] = {
                 "collapsible": True,
                 "items": [
                     _item("Decisions", "checklist", "rules_ruledecision_changelist"),
+                    _item("Workflow runs", "lan", "workflows_workflowexecution_changelist"),
                     _item("Queue items", "inbox", "queues_workqueueitem_changelist"),
                     _item("Enforcements", "gavel", "rules_enforcement_changelist"),
                     _item("Windows", "filter_alt", "rules_rulewindow_changelist"),

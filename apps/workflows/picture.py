@@ -2,7 +2,7 @@
 A workflow's graph as the template ``admin/workflows/graph.html`` draws it: an SVG without scripts and styles of its own.
 
     picture_of(graph)                                                   # of a definition
-    picture_of(graph, marks={"build": Mark(tone="good", text="completed", url="/admin/...")})    # of a run
+    picture_of(graph, marks={"build": Mark(tone="good", text="completed", url="/admin/...")}, taken={...})    # of a run
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,20 +10,28 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from apps.workflows.definition.graph import Graph, Task
-from apps.workflows.definition.layout import MAX_TASKS, Box, Line, Point, layout
+from apps.workflows.definition.layout import Box, Line, Point, is_drawable, layout
 
 _NAME_CHARACTERS, _NOTE_CHARACTERS = 22, 28  # what fits into a box
 _LABEL_CHARACTERS = 32
 _CORNER = 6.0
 
+Way = tuple[str, str, str]  # from a task to a task, under a condition as ``condition_label`` writes it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """How a task is shown: ``tone`` as of badges (good, busy, wait, warn, bad), a word, and where a click leads."""
+    """
+    How a task is shown: ``tone`` (good, busy, wait, warn, bad; of runs also skip, stop, none), a word, where a click leads.
+
+    ``title``: what is said where the pointer rests. ``share``: how much of it is done, 0 to 1; None: nobody counts.
+    """
 
     tone: str = "plain"
     text: str = ""
     url: str | None = None
+    title: str = ""
+    share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,14 @@ class ShownTask:
     def note_y(self) -> float:
         return self.box.y + 40
 
+    @property
+    def share_y(self) -> float:
+        return self.box.y + self.box.height - 7
+
+    @property
+    def share_width(self) -> float:
+        return (self.box.width - 24) * (self.mark.share or 0.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShownLine:
@@ -55,6 +71,7 @@ class ShownLine:
     x: float
     y: float
     back: bool
+    taken: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +86,15 @@ class ShownPicture:
     title: str
 
 
-def picture_of(graph: Graph, *, marks: Mapping[str, Mark] | None = None) -> ShownPicture | None:
-    """Return the picture of a graph; None when it has more tasks than anybody can look at."""
-    if len(graph.tasks) > MAX_TASKS:
+def picture_of(
+    graph: Graph, *, marks: Mapping[str, Mark] | None = None, taken: Mapping[Way, int] | None = None
+) -> ShownPicture | None:
+    """
+    Return the picture of a graph; None when it has more tasks than anybody can look at.
+
+    ``taken``: how often a run has taken each way.
+    """
+    if not is_drawable(graph):
         return None
     drawn = layout(graph)
     shown = [_shown(graph.tasks[name], box, (marks or {}).get(name, Mark())) for name, box in drawn.nodes.items()]
@@ -80,7 +103,7 @@ def picture_of(graph: Graph, *, marks: Mapping[str, Mark] | None = None) -> Show
         height=drawn.height,
         blocks=[task for task in shown if task.box.block],
         tasks=[task for task in shown if not task.box.block],
-        lines=[_line(line) for line in drawn.edges],
+        lines=[_line(line, (taken or {}).get((line.source, line.target, line.label), 0)) for line in drawn.edges],
         title=f"{len(graph.tasks)} tasks, starting with {', '.join(graph.entry[:10]) or 'none'}",
     )
 
@@ -88,7 +111,7 @@ def picture_of(graph: Graph, *, marks: Mapping[str, Mark] | None = None) -> Show
 def _shown(task: Task, box: Box, mark: Mark) -> ShownTask:
     notes = [mark.text] if mark.text else _notes(task)
     note = ", ".join(notes)
-    title = "\n".join(filter(None, (task.name, task.action, *_notes(task))))
+    title = "\n".join(filter(None, (task.name, mark.title, *_notes(task))))
     return ShownTask(
         box=box, name=_cut(task.name, _NAME_CHARACTERS), note=_cut(note, _NOTE_CHARACTERS), title=title, mark=mark
     )
@@ -106,15 +129,17 @@ def _notes(task: Task) -> list[str]:
     return notes
 
 
-def _line(line: Line) -> ShownLine:
+def _line(line: Line, taken: int) -> ShownLine:
     x, y = line.label_at
+    title = f"{line.source} to {line.target}" + (f" when {line.label}" if line.label else "")
     return ShownLine(
         path=_path(line.points, round_corners=line.back),
         label=_cut(line.label, _LABEL_CHARACTERS),
-        title=f"{line.source} to {line.target}" + (f" when {line.label}" if line.label else ""),
+        title=title + (f"\ntaken {taken} times" if taken > 1 else "\ntaken" if taken else ""),
         x=x,
         y=y,
         back=line.back,
+        taken=taken,
     )
 
 

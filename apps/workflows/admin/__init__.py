@@ -1,5 +1,5 @@
 """The console's pages of workflows."""
 
-from apps.workflows.admin import definitions
+from apps.workflows.admin import definitions, runs
 
-__all__ = ["definitions"]
+__all__ = ["definitions", "runs"]

@@ -28,6 +28,7 @@ from apps.inquiries.models import Inquiry
 from apps.queues.models import WorkQueueDispatch, WorkQueueItem
 from apps.rules.models import Enforcement, RuleDecision, RuleWindow
 from apps.workers.models import EnvironmentStatus, PackEnvironment, RuntimeVersion, WorkerHistory
+from apps.workflows.models import WorkflowExecution, WorkflowLogLine, WorkflowTask, WorkflowVariable
 from apps.workflows.services import create_workflow
 from tests.factories import (
     make_action,
@@ -146,6 +147,21 @@ def fill_workflows(number, *, pack):
         ref=f"{pack.ref}.flow{number}", pack_ref=pack.ref, label=HOSTILE, version=HOSTILE, description=HOSTILE, tags=[HOSTILE],
         param_schema={"token": {"secret": True}, HOSTILE: {}}, definition={"tasks": [task], HOSTILE: HOSTILE},
     )  # fmt: skip
+    fill_runs(f"{pack.ref}.flow{number}", task=task)
+
+
+def fill_runs(ref, *, task):
+    execution = make_execution(action=make_action(ref=f"{ref}_run"), workflow_def=1, status=Status.FAILED)
+    run = WorkflowExecution.objects.create(
+        execution=execution, task_graph={"ref": ref, "pack_ref": HOSTILE, "definition": {"tasks": [task]}}, status="failed",
+        error_message=HOSTILE, paused=True, pause_reason=HOSTILE,
+    )  # fmt: skip
+    WorkflowTask.objects.create(
+        workflow_execution=run, name=HOSTILE, status="failed", outcome="failed", error=HOSTILE, triggered_by=HOSTILE, block=HOSTILE,
+        transitions=[{"index": 0, "when": HOSTILE, "fired": True, "error": HOSTILE}], published={HOSTILE: HOSTILE},
+    )  # fmt: skip
+    WorkflowVariable.objects.create(workflow_execution=run, name=HOSTILE, value=HOSTILE)
+    WorkflowLogLine.objects.create(workflow_execution=run, level="ERROR", text=HOSTILE)
 
 
 def fill_rights(number):
@@ -235,7 +251,7 @@ def test_every_list_and_page_shows_text_and_no_secret(console, model):
     fill(0)
     row = model.objects.order_by("-pk").first()
 
-    pages = [console.get(list_of(model)), console.get(reverse(name_of(model, "change"), args=[row.pk]))]
+    pages = [console.get(list_of(model)), console.get(reverse(name_of(model, "change"), args=[row.pk]), follow=True)]
 
     assert [page.status_code for page in pages] == [200, 200]
     for page in pages:
