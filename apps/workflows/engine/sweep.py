@@ -3,14 +3,17 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from django.db import DatabaseError, transaction
-from django.db.models import Min
+from django.db.models import Min, Q
 
 from apps.core import clock, sql
 from apps.executions import trees
+from apps.executions.cancelling import cancel_locked
 from apps.executions.models import Execution
-from apps.executions.states import TERMINAL, Status
+from apps.executions.states import TERMINAL, UNFINISHED, Status
+from apps.executions.transitions import Step, transition
 from apps.workflows.engine import service
 from apps.workflows.engine.runs import run_of
 from apps.workflows.models import TaskStatus, WorkflowExecution, WorkflowTask
@@ -21,7 +24,8 @@ MOST_AT_ONCE = 500
 
 # Children whose end nobody has taken in: no attempt of them is left, and their task still waits.
 _MISSED = """
-SELECT d.execution_id FROM workflow_task_dispatch d {running} JOIN execution e ON e.id = d.execution_id
+SELECT w.execution, d.execution_id FROM workflow_task_dispatch d {running}
+JOIN execution e ON e.id = d.execution_id JOIN workflow_execution w ON w.id = d.workflow_execution
 WHERE d.outcome IS NULL AND d.released AND e.status IN ('completed', 'failed', 'cancelled', 'timeout', 'abandoned')
 AND NOT EXISTS (SELECT 1 FROM execution r WHERE r.original_execution = e.id
     AND r.status NOT IN ('completed', 'failed', 'cancelled', 'timeout', 'abandoned'))
@@ -43,9 +47,10 @@ ORDER BY w.id LIMIT %s
 
 def settle() -> None:
     """Take in what was missed; what fails is logged, and the next round tries again."""
-    for child_id in _ids(_MISSED.format(running=sql.indexed_by("workflow_dispatch_running"))):
-        _settled(child_id, _take_in)
-    for execution_id in (*_ids(_IDLE), *_ids(_IDLE_CANCELING)):
+    missed = _MISSED.format(running=sql.indexed_by("workflow_dispatch_running"))
+    for execution_id, child_id in sql.fetch(missed, [MOST_AT_ONCE]):
+        _settled(execution_id, partial(_take_in, child_id))
+    for (execution_id,) in (*sql.fetch(_IDLE, [MOST_AT_ONCE]), *sql.fetch(_IDLE_CANCELING, [MOST_AT_ONCE])):
         _settled(execution_id, _look)
 
 
@@ -55,7 +60,7 @@ def end_overdue() -> None:
     blocks = WorkflowTask.objects.filter(status=TaskStatus.RUNNING, deadline__isnull=False, deadline__lte=now)
     due = blocks.filter(error__isnull=True).values_list("workflow_execution__execution", "pk")
     for execution_id, task_id in list(due[:MOST_AT_ONCE]):
-        _settled(execution_id, lambda _execution, pk=task_id: _stop_block(pk))  # type: ignore[misc]  # bound early
+        _settled(execution_id, partial(_stop_block, task_id))
     runs = WorkflowExecution.objects.filter(status=Status.RUNNING, deadline__isnull=False, deadline__lte=now)
     for execution_id in list(
         runs.filter(error_message__isnull=True).values_list("execution", flat=True)[:MOST_AT_ONCE]
@@ -73,27 +78,39 @@ def next_due(now: datetime | None = None) -> float | None:
     return max(0.0, min(left)) if left else None
 
 
-def _ids(text: str) -> list[int]:
-    return [row[0] for row in sql.fetch(text, [MOST_AT_ONCE])]
-
-
 def _settled(execution_id: int, step: Callable[[Execution], None]) -> None:
-    """Make a step under the lock of the tree."""
+    """Make a step with a run, under the lock of its tree; ``execution_id`` is the workflow's own."""
     try:
         with transaction.atomic():
             execution = trees.locked(execution_id)
             if execution is not None:
                 step(execution)
-    except DatabaseError:
+    except (DatabaseError, OSError):
         logger.warning("Workflow of execution %s: the next round tries again", execution_id, exc_info=True)
-    except Exception:  # of ours; the others go on
+    except Exception as error:  # a mistake of ours: it would come again in each round
         logger.exception("The workflow of execution %s cannot be advanced", execution_id)
+        _give_up(execution_id, f"The workflow cannot go on: {type(error).__name__}: {error}")
 
 
-def _take_in(first: Execution) -> None:
-    attempts = Execution.objects.filter(original_execution=first.pk)
-    last = attempts.order_by("-retry_count", "-pk").first() or first
-    if last.status in TERMINAL:
+@transaction.atomic
+def _give_up(execution_id: int, error: str) -> None:
+    """Fail a workflow that nothing can advance, rather than let it hang; its children are cancelled."""
+    execution = trees.locked(execution_id)
+    if execution is None or execution.status in TERMINAL:
+        return
+    children = Execution.objects.filter(parent=execution_id, workflow_task__isnull=False, status__in=UNFINISHED)
+    WorkflowExecution.objects.filter(execution=execution_id).update(status=Status.FAILED, error_message=error)
+    for child in children.select_for_update(no_key=True).order_by("pk"):
+        cancel_locked(child, by=None, actor="workflow", reason=error)
+    step = Step(source=Status(execution.status), target=Status.FAILED, actor="workflow", reason=error)
+    transition(execution, step, result={"error": error, "succeeded": False, "failed_tasks": []}, succeeded=False)
+
+
+def _take_in(child_id: int, _execution: Execution) -> None:
+    """Take in the end of a child whose first attempt is named."""
+    attempts = Execution.objects.filter(Q(pk=child_id) | Q(original_execution=child_id))
+    last = attempts.order_by("-retry_count", "-pk").first()
+    if last is not None and last.status in TERMINAL:
         service.child_ended(last)
 
 
@@ -103,7 +120,7 @@ def _look(execution: Execution) -> None:
         service.look(run.id)
 
 
-def _stop_block(task_id: int) -> None:
+def _stop_block(task_id: int, _execution: Execution) -> None:
     task = WorkflowTask.objects.get(pk=task_id)
     service.time_of_block_is_up(task.workflow_execution_id, task.name, task.iteration)
 
