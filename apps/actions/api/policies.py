@@ -15,7 +15,7 @@ from apps.actions.policies.access import Scope, require_update, scope_of, visibl
 from apps.actions.policies.rules import MOST_PARAMETERS
 from apps.core.api import query
 from apps.core.api.fields import Body, Boolean, Integer, Patch, Text, TextList
-from apps.core.api.grants import by_object, filtered
+from apps.core.api.grants import Mode, by_object, filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
 from apps.core.refs import validate_component_ref
 
@@ -118,6 +118,18 @@ class PolicyViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
             rows = rows.filter(enabled=enabled)
         return rows
 
+    def get_object(self) -> Policy:
+        """Return the policy; what changes it takes the grant on all that it limits."""
+        policy = super().get_object()
+        if self.mode is Mode.BY_OBJECT:
+            require_update(self.caller, scope_of(policy))
+        return policy
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Create a policy."""
+        self.authorize()  # whoever may change nothing is told that and no more
+        return super().create(request, *args, **kwargs)
+
     def perform_create(self, data: dict[str, Any]) -> Policy:
         scope = Scope(
             action_ref=data.pop("action_ref", None),
@@ -130,11 +142,9 @@ class PolicyViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
         return services.create_policy(scope=scope, **data)
 
     def perform_update(self, row: Policy, data: dict[str, Any]) -> Policy:
-        require_update(self.caller, scope_of(row))
         if data.get("action_refs"):
             require_update(self.caller, Scope(action_refs=tuple(data["action_refs"])))
         return services.update_policy(row.pk, data)
 
     def perform_destroy(self, row: Policy) -> None:
-        require_update(self.caller, scope_of(row))
         services.delete_policy(row.pk)
