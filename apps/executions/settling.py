@@ -33,10 +33,15 @@ def settle_worker(worker: Worker, *, reason: str) -> int:
 
 
 def settle(worker: Worker | None, rows: Any, *, reason: str) -> int:
-    """Settle these rows like a lost worker's; ``worker`` is None when its row is gone."""
+    """
+    Settle these rows like a lost worker's; ``worker`` is None when its row is gone.
+
+    Only those that are there when it begins: the root of one that is handed over meanwhile would not be locked.
+    """
     settled = 0
-    trees.lock_roots(rows.filter(root__isnull=False).values_list("root", flat=True))
-    for execution in rows.select_for_update(no_key=True).order_by("pk"):
+    roots = dict(rows.order_by("pk").values_list("pk", "root"))
+    trees.lock_roots(root or pk for pk, root in roots.items())
+    for execution in rows.filter(pk__in=list(roots)).select_for_update(no_key=True).order_by("pk"):
         settled += _settle_one(worker, execution, reason=reason)
     if settled:
         dispatch_on_commit()

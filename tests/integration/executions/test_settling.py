@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.actions.models import OnWorkerLost
 from apps.executions import sweep
 from apps.executions.models import Execution
-from apps.executions.settling import LOST_TEXT, take_back_unclaimed
+from apps.executions.settling import LOST_TEXT, settle_worker, take_back_unclaimed
 from apps.executions.states import Status
 from tests.factories import make_execution, make_request, make_worker
 
@@ -151,3 +152,29 @@ def test_expired_before_its_start_is_a_timeout() -> None:
     execution.refresh_from_db()
     assert execution.status == Status.TIMEOUT
     assert execution.result == {"error": "Execution expired before it started", "succeeded": False}
+
+
+def test_what_is_handed_over_meanwhile_is_left_alone() -> None:
+    """The root of its tree is not locked."""
+    worker = make_worker()
+    root = make_execution(status=Status.RUNNING)
+    early = make_execution(worker=worker, status=Status.RUNNING, parent=root, root=root.pk)
+    late = make_execution(status=Status.SCHEDULED, parent=root, root=root.pk)
+    handed_over = False
+
+    def hand_over(execute, sql, params, many, context):  # type: ignore[no-untyped-def]  # as Django calls it
+        nonlocal handed_over
+        answer = execute(sql, params, many, context)
+        if not handed_over and "FOR NO KEY UPDATE" in sql:
+            handed_over = True
+            Execution.objects.filter(pk=late.pk).update(worker=worker, status=Status.RUNNING)
+        return answer
+
+    with transaction.atomic(), connection.execute_wrapper(hand_over):
+        settle_worker(worker, reason="worker_unavailable")
+
+    early.refresh_from_db()
+    late.refresh_from_db()
+    assert early.status == Status.ABANDONED
+    assert handed_over is connection.features.has_select_for_update
+    assert late.status == (Status.RUNNING if handed_over else Status.SCHEDULED)
