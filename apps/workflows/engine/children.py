@@ -181,7 +181,8 @@ class Children:
         for start in range(0, len(first), _ROWS_AT_ONCE):
             part = first[start : start + _ROWS_AT_ONCE]
             attempts = Execution.objects.filter(Q(pk__in=part) | Q(original_execution__in=part))
-            for child in attempts.filter(status__in=UNFINISHED).select_for_update(no_key=True).order_by("pk"):
+            own = attempts.filter(workflow_task__isnull=False)  # those made by hand belong to nobody
+            for child in own.filter(status__in=UNFINISHED).select_for_update(no_key=True).order_by("pk"):
                 self._cancel_one(child, running=running)
 
     def _cancel_one(self, child: Execution, *, running: bool) -> None:

@@ -7,8 +7,10 @@ from django.db import transaction
 
 from apps.executions import trees
 from apps.executions.cancelling import cancel_execution, force_close_execution
+from apps.executions.changes import RetryChanges, retry_execution
 from apps.executions.dispatch import start_by_engine
 from apps.executions.models import Execution
+from apps.executions.retries import repeat_after_end
 from apps.executions.states import Status
 from apps.executions.transitions import Step, transition
 from tests.factories import make_action, make_admin
@@ -133,3 +135,25 @@ def test_workflow_that_has_not_started_is_cancelled_at_once() -> None:
 
     execution.refresh_from_db()
     assert (execution.status, children_of(execution)) == ("cancelled", [])
+
+
+def test_attempt_made_by_hand_is_not_cancelled_with_the_workflow() -> None:
+    execution = started({"name": "a", "action": make_action().ref, "retry": {"count": 2, "delay": 600}})
+    first = children_of(execution)[0]
+    begin(first.pk)
+    with transaction.atomic():
+        child = trees.locked(first.pk)
+        assert child is not None
+        transition(
+            child, Step(source=Status.RUNNING, target=Status.FAILED, actor="test"), repeated=True, result={"n": 1}
+        )
+        assert repeat_after_end(child) is not None
+    by_hand = retry_execution(first.pk, by=make_admin(), changes=RetryChanges())
+
+    cancel_execution(execution.pk, by=None)
+
+    execution.refresh_from_db()
+    by_hand.refresh_from_db()
+    assert (execution.status, statuses(execution), by_hand.status) == (
+        "cancelled", ["failed", "cancelled"], "requested",
+    )  # fmt: skip
