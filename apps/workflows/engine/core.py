@@ -41,13 +41,15 @@ class Core:
         """Start the entry tasks; when one cannot be dispatched the workflow fails, and none of them is."""
         runs = [TaskRun(name=name) for name in self._graph.entry]
         prepared = [(run, self._prepare(run, None)) for run in runs]
+        self._guarded(lambda: self._start_entries(prepared))
+
+    def _start_entries(self, prepared: Sequence[tuple[TaskRun, Prepared]]) -> None:
         refused = any(isinstance(each, CannotDispatch) for _run, each in prepared)
         for run, each in prepared:
             if not refused:
                 self._dispatch(run, each)
             elif isinstance(each, CannotDispatch):
                 self._refuse(run, each)
-        self._work()
 
     def start_again(self, seeds: Sequence[tuple[TaskRun, TaskRun | None]], followed: Sequence[TaskRun]) -> None:
         """
@@ -55,6 +57,9 @@ class Core:
 
         ``followed``: those taken over of which not all transitions have been looked at.
         """
+        self._guarded(lambda: self._start_again(seeds, followed))
+
+    def _start_again(self, seeds: Sequence[tuple[TaskRun, TaskRun | None]], followed: Sequence[TaskRun]) -> None:
         for run in followed:
             self._follow_transitions(run)
             self._book.save(run)
@@ -62,7 +67,6 @@ class Core:
         for run, finished in seeds:
             if self._book.find(run.name, run.iteration) is None:
                 self._start(run, finished)
-        self._work()
 
     def child_ended(self, end: ChildEnd) -> None:
         """Take in the end of the last attempt of a child; told again it changes nothing."""
@@ -242,6 +246,7 @@ class Core:
     # --- A task ends ------------------------------------------------------------------------------------------------
 
     def _take_in(self, end: ChildEnd) -> None:
+        self._dispatched = False  # what was dispatched may be over already: a policy let no more of it wait
         noted = self._book.note_end(end)
         if noted == "again":
             return

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from django.db import DatabaseError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Min, Q
 
 from apps.core import clock, sql
@@ -16,18 +16,19 @@ from apps.executions.states import TERMINAL, UNFINISHED, Status
 from apps.executions.transitions import Step, transition
 from apps.workflows.engine import service
 from apps.workflows.engine.runs import run_of
-from apps.workflows.models import TaskStatus, WorkflowExecution, WorkflowTask
+from apps.workflows.models import TaskOutcome, TaskStatus, WorkflowExecution, WorkflowTask, WorkflowTaskDispatch
 
 logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
+_OPEN = (TaskStatus.PENDING, TaskStatus.RUNNING)
 
 # Children whose end nobody has taken in: no attempt of them is left, and their task still waits.
 _MISSED = """
 SELECT w.execution, d.execution_id FROM workflow_task_dispatch d {running}
 JOIN execution e ON e.id = d.execution_id JOIN workflow_execution w ON w.id = d.workflow_execution
 WHERE d.outcome IS NULL AND d.released AND e.status IN ('completed', 'failed', 'cancelled', 'timeout', 'abandoned')
-AND NOT EXISTS (SELECT 1 FROM execution r WHERE r.original_execution = e.id
+AND NOT EXISTS (SELECT 1 FROM execution r WHERE r.original_execution = e.id AND r.workflow_task IS NOT NULL
     AND r.status NOT IN ('completed', 'failed', 'cancelled', 'timeout', 'abandoned'))
 ORDER BY d.id LIMIT %s
 """
@@ -85,7 +86,7 @@ def _settled(execution_id: int, step: Callable[[Execution], None]) -> None:
             execution = trees.locked(execution_id)
             if execution is not None:
                 step(execution)
-    except (DatabaseError, OSError):
+    except (OperationalError, InterfaceError, OSError):
         logger.warning("Workflow of execution %s: the next round tries again", execution_id, exc_info=True)
     except Exception as error:  # a mistake of ours: it would come again in each round
         logger.exception("The workflow of execution %s cannot be advanced", execution_id)
@@ -100,6 +101,9 @@ def _give_up(execution_id: int, error: str) -> None:
         return
     children = Execution.objects.filter(parent=execution_id, workflow_task__isnull=False, status__in=UNFINISHED)
     WorkflowExecution.objects.filter(execution=execution_id).update(status=Status.FAILED, error_message=error)
+    of_run = {"workflow_execution__execution": execution_id}
+    WorkflowTask.objects.filter(**of_run, status__in=_OPEN).update(status=TaskStatus.CANCELLED)
+    WorkflowTaskDispatch.objects.filter(**of_run, outcome__isnull=True).update(outcome=TaskOutcome.FAILED)
     for child in children.select_for_update(no_key=True).order_by("pk"):
         cancel_locked(child, by=None, actor="workflow", reason=error)
     step = Step(source=Status(execution.status), target=Status.FAILED, actor="workflow", reason=error)
@@ -108,7 +112,7 @@ def _give_up(execution_id: int, error: str) -> None:
 
 def _take_in(child_id: int, _execution: Execution) -> None:
     """Take in the end of a child whose first attempt is named."""
-    attempts = Execution.objects.filter(Q(pk=child_id) | Q(original_execution=child_id))
+    attempts = Execution.objects.filter(Q(pk=child_id) | Q(original_execution=child_id), workflow_task__isnull=False)
     last = attempts.order_by("-retry_count", "-pk").first()
     if last is not None and last.status in TERMINAL:
         service.child_ended(last)

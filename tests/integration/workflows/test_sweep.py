@@ -5,13 +5,14 @@ from datetime import timedelta
 import pytest
 
 from apps.core import clock
+from apps.executions.changes import RetryChanges, retry_execution
 from apps.executions.dispatch import start_by_engine
 from apps.executions.models import Execution
 from apps.executions.states import Status
 from apps.workflows.engine import service, sweep
 from apps.workflows.engine.runs import forget_runs
 from apps.workflows.models import WorkflowExecution, WorkflowTask, WorkflowTaskDispatch
-from tests.factories import make_action
+from tests.factories import make_action, make_admin
 from tests.integration.workflows.test_engine_against_model import end_child, running_children
 from tests.workflow_runs import children_of, make_workflow, start_workflow, tasks_of
 
@@ -54,12 +55,27 @@ def test_failed_attempt_whose_retry_waits_is_not_taken_in() -> None:
     execution, first = chain()
     end_unheard(first, Status.FAILED)
     Execution.objects.create(
-        parent=execution, original_execution_id=first, retry_count=1, action_ref="x", status=Status.REQUESTED
+        parent=execution,
+        original_execution_id=first,
+        retry_count=1,
+        action_ref="x",
+        status=Status.REQUESTED,
+        workflow_task={},
     )
 
     sweep.settle()
 
     assert tasks_of(execution)["a"] == "running"
+
+
+def test_retry_by_hand_is_no_attempt_of_the_task() -> None:
+    execution, first = chain()
+    end_unheard(first, Status.FAILED)
+    retry_execution(first, by=make_admin(), changes=RetryChanges())
+
+    sweep.settle()
+
+    assert tasks_of(execution) == {"a": "completed", "b": "running"}  # failed, and handled
 
 
 def test_end_that_is_told_again_changes_nothing() -> None:
@@ -97,6 +113,8 @@ def test_run_that_cannot_be_advanced_fails_with_its_children() -> None:
     second.refresh_from_db()
     assert (execution.status, second.status) == ("failed", "cancelled")
     assert execution.result["error"].startswith("The workflow cannot go on: InvalidDefinition")
+    assert tasks_of(execution) == {"a": "cancelled", "b": "cancelled"}
+    assert not WorkflowTaskDispatch.objects.filter(outcome=None).exists()  # else every round would try again
 
 
 def test_time_of_a_block_is_up() -> None:

@@ -1,0 +1,64 @@
+"""Definitions, values and moments that nobody means well with: the run ends, and says why."""
+
+import pytest
+
+from apps.executions.dispatch import start_by_engine
+from apps.executions.models import Execution
+from apps.executions.states import Status
+from tests.factories import make_action, make_policy
+from tests.integration.workflows.test_engine_against_model import end_child, running_children
+from tests.workflow_runs import children_of, make_workflow, start_workflow, tasks_of
+
+pytestmark = pytest.mark.django_db
+
+
+def started(*tasks: dict, **definition: object) -> Execution:  # type: ignore[type-arg]  # JSON
+    execution = start_workflow(make_workflow(tasks, **definition))
+    assert start_by_engine(execution.pk)
+    execution.refresh_from_db()
+    return execution
+
+
+def test_entry_tasks_that_a_policy_cancels_at_once() -> None:
+    action = make_action()
+    make_policy(action=action, max_waiting=1)
+
+    execution = started(*({"name": name, "action": action.ref} for name in "abc"))
+
+    assert tasks_of(execution) == {"a": "running", "b": "failed", "c": "failed"}
+    assert [child.status for child in children_of(execution)] == ["requested", "cancelled", "cancelled"]
+    end_child(children_of(execution)[0].pk, Status.COMPLETED, {})
+    execution.refresh_from_db()
+    assert execution.result["error"] == "Workflow failed: 2 task(s) failed: b, c"
+
+
+def test_run_ends_when_a_policy_cancels_all_of_it() -> None:
+    action = make_action()
+    make_policy(action=action, max_waiting=1)
+    waiting = started({"name": "a", "action": action.ref})
+
+    execution = started(*({"name": name, "action": action.ref} for name in "ab"))
+
+    assert running_children(waiting)
+    assert (execution.status, tasks_of(execution)) == ("failed", {"a": "failed", "b": "failed"})
+
+
+@pytest.mark.parametrize("text", [r"\u0000", r"\ud800"])
+def test_characters_that_no_database_takes(text: str) -> None:
+    value = f"{{{{ '{text}' }}}}"
+    action = make_action()
+    task = {"name": "a", "action": action.ref, "next": [{"publish": [{"v": value}], "do": ["b", "c"]}]}
+    execution = started(
+        task,
+        {"name": "b", "action": action.ref, "input": {"x": value}},
+        {"name": "c", "action": action.ref, "with_items": [value], "input": {"x": 1}, "next": [{"do": ["d"]}]},
+        {"name": "d", "action": action.ref},
+    )
+
+    for _round in range(2):
+        for child in running_children(execution).values():
+            end_child(child, Status.COMPLETED, {})
+
+    execution.refresh_from_db()
+    error = "a text holds neither U+0000 nor half a surrogate pair (x, line 1, column 4)"
+    assert execution.result["failed_tasks"] == [{"task": "b", "execution": None, "error": error}]
