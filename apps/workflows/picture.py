@@ -12,7 +12,7 @@ from itertools import pairwise
 from apps.workflows.definition.graph import Graph, Task
 from apps.workflows.definition.layout import Box, Line, Point, is_drawable, layout
 
-_NAME_CHARACTERS, _NOTE_CHARACTERS = 22, 28  # what fits into a box
+_NAME_CHARACTERS, NOTE_CHARACTERS = 22, 28  # what fits into a box
 _LABEL_CHARACTERS = 32
 _CORNER = 6.0
 
@@ -113,7 +113,7 @@ def _shown(task: Task, box: Box, mark: Mark) -> ShownTask:
     note = ", ".join(notes)
     title = "\n".join(filter(None, (task.name, mark.title, *_notes(task))))
     return ShownTask(
-        box=box, name=_cut(task.name, _NAME_CHARACTERS), note=_cut(note, _NOTE_CHARACTERS), title=title, mark=mark
+        box=box, name=_cut(task.name, _NAME_CHARACTERS), note=_cut(note, NOTE_CHARACTERS), title=title, mark=mark
     )
 
 

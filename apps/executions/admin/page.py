@@ -210,6 +210,7 @@ def execution_page(execution: Execution, caller: Caller, offered: Iterable[Verb]
     result = execution.result if isinstance(execution.result, dict) else {}
     children = _related(visible_to(caller).filter(parent=execution.pk).order_by("id"))
     attempts = _attempts(execution, caller)
+    sections = sections_of(execution, caller)
     return {
         "execution": execution,
         "status_badge": markup.badge(execution.status),
@@ -233,5 +234,6 @@ def execution_page(execution: Execution, caller: Caller, offered: Iterable[Verb]
         "children": children[:SHOWN_ROWS],
         "more_children": markup.list_of(MODEL, parent=execution.pk) if len(children) > SHOWN_ROWS else None,
         "artifacts": _artifacts(execution, caller),
-        "sections": sections_of(execution, caller),
+        "sections": sections,
+        "refresh_seconds": max((section.refresh_seconds for section in sections), default=1),
     }

@@ -17,10 +17,11 @@ from apps.identity.callers import Caller
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """``template`` is drawn with ``context`` as ``section``."""
+    """``template`` is drawn with ``context`` as ``section``; one that takes long asks to be refreshed less often."""
 
     template: str
     context: Mapping[str, Any]
+    refresh_seconds: int = 1
 
 
 Maker = Callable[[Execution, Caller], Section | None]

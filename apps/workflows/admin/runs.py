@@ -53,7 +53,8 @@ class WorkflowExecutionAdmin(MachineRows):
 
     @admin.display(description="Part of")
     def of_parent(self, run: WorkflowExecution) -> SafeString:
-        return markup.row_link(EXECUTIONS, run.execution.parent_id, f"#{run.execution.parent_id}")
+        parent = run.execution.parent_id
+        return markup.row_link(EXECUTIONS, parent, parent and f"#{parent}")
 
     @admin.display(description="Error")
     def error(self, run: WorkflowExecution) -> SafeString:
@@ -63,6 +64,9 @@ class WorkflowExecutionAdmin(MachineRows):
         """Refs as they are, by their index."""
         term = search_term.strip()
         return (queryset.filter(execution__action_ref=term) if term else queryset), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Workflow runs", **(extra_context or {})})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -9,7 +9,7 @@ from apps.workflows.admin.runs_reading import RunOnPage
 from apps.workflows.admin.runs_states import NOT_REACHED, look_of
 from apps.workflows.definition.drawing import condition_label
 from apps.workflows.models import WorkflowTask
-from apps.workflows.picture import Mark, ShownPicture, Way, picture_of
+from apps.workflows.picture import NOTE_CHARACTERS, Mark, ShownPicture, Way, picture_of
 
 EXECUTIONS = "executions_execution"
 
@@ -74,7 +74,7 @@ def _mark(page: RunOnPage, name: str) -> Mark:
     times = page.times.get(name, 1)
     children = page.children_of(task)
     count = count_of(page, task)
-    parts = [look.word, count, f"run {times}" if times > 1 else "", ran_for(page, task)]
+    parts = [f"{look.sign} {look.word}", count, f"run {times}" if times > 1 else "", ran_for(page, task)]
     said = [
         look.word,
         f"{count} items done, {children.failed} of them failed" if count else "",
@@ -83,8 +83,15 @@ def _mark(page: RunOnPage, name: str) -> Mark:
     ]
     return Mark(
         tone=look.tone,
-        text=f"{look.sign} " + " · ".join(part for part in parts if part),
+        text=_fitting([part for part in parts if part]),
         title="\n".join(part for part in said if part),
         url=link_to_children(page, task),
         share=children.ended / children.total if count and children.total else None,
     )
+
+
+def _fitting(parts: list[str]) -> str:
+    """Return as many of the parts as a box has room for; the first ones matter most."""
+    while len(text := " · ".join(parts)) > NOTE_CHARACTERS and len(parts) > 1:
+        parts = parts[:-1]
+    return text

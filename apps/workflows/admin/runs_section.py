@@ -19,6 +19,7 @@ from apps.workflows.engine.variables import read_variables
 from apps.workflows.models import WorkflowLogLine
 
 TEMPLATE = "admin/workflows/run/section.html"
+TASKS_A_SECOND = 100  # so that a page which somebody leaves open costs next to nothing
 SHOWN_LOG_LINES = 200
 SHOWN_LOG_BYTES = 64 * 1024
 LEVELS = ("INFO", "WARN", "ERROR")
@@ -39,6 +40,7 @@ def section_of_run(execution: Execution, caller: Caller) -> Section | None:
     variables = {**page.graph.variables, **read_variables(page.run.pk, None, real=False)}
     return Section(
         template=TEMPLATE,
+        refresh_seconds=1 + min(4, (len(page.graph.tasks) + len(tasks)) // TASKS_A_SECOND),
         context={
             "picture": graph_of(page),
             "legend": LEGEND,

@@ -32,8 +32,8 @@ TIMED_OUT = Look(tone="bad", sign="✕", word="timed out")
 RUNNING = Look(tone="busy", sign="▸", word="running")
 PENDING = Look(tone="wait", sign="…", word="pending")
 SKIPPED = Look(tone="skip", sign="↷", word="skipped")
-CANCELLED = Look(tone="stop", sign="⊘", word="cancelled")
-NOT_REACHED = Look(tone="none", sign="·", word="not reached")
+CANCELLED = Look(tone="stop", sign="■", word="cancelled")
+NOT_REACHED = Look(tone="none", sign="○", word="not reached")
 
 LEGEND = (COMPLETED, RUNNING, PENDING, FAILED, HANDLED, SKIPPED, CANCELLED, NOT_REACHED)
 
@@ -52,7 +52,7 @@ _OF_CHILDREN = {
     Status.TIMEOUT: TIMED_OUT,
     Status.ABANDONED: Look(tone="bad", sign="✕", word="abandoned"),
     Status.CANCELLED: CANCELLED,
-    Status.CANCELING: Look(tone="stop", sign="⊘", word="canceling"),
+    Status.CANCELING: Look(tone="stop", sign="■", word="canceling"),
 }
 
 

@@ -82,8 +82,10 @@ def _row(page: RunOnPage, task: WorkflowTask) -> TaskRow:
 
 
 def _came_from(task: WorkflowTask) -> str:
+    if task.block is not None:
+        return f"in {task.block}"
     if task.triggered_by is None:
-        return f"in {task.block}" if task.block else ""
+        return ""
     suffix = "" if task.triggered_iteration is None else f" [{task.triggered_iteration}]"
     return f"after {task.triggered_by}{suffix}"
 

@@ -193,7 +193,7 @@ def _row_of_task(page: RunOnPage, task: WorkflowTask, span: Span) -> Row:
         url=link_to_children(page, task),
         task=task.name,
         bars=[span.bar(begin, end, tone=look.tone, title=", ".join(part for part in said if part), waiting=waiting)],
-        begun=begin,
+        begun=task.created,
     )
 
 

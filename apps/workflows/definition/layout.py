@@ -216,12 +216,18 @@ def _lines(
 ) -> tuple[list[Line], float]:
     """Return the arrows, and how far to the right they reach: those that lead back up pass there."""
     lines = []
+    looped: set[str] = set()
     labels: dict[str, int] = {}  # how many stand at a task already, one above the other
     for way in ways:
         source, target = boxes[way.source], boxes[way.target]
         first, last = layer_of[way.source], layer_of[way.target]
         back = last <= first
-        if back:
+        if source is target and source.name not in looped:  # close around it
+            looped.add(source.name)
+            lane = source.x + source.width + GAP_X / 2
+            points = _around(source, target, source.y + source.height, source.y, lane)
+            label_at = (points[1][0] + 6, points[1][1] + 11)
+        elif back:
             right += BACK_LANE
             points = _around(source, target, bands[first].bottom, bands[last].top, right)
             label_at = (points[1][0] + 6, points[1][1] + 11)
