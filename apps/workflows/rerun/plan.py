@@ -8,6 +8,7 @@ ended and is not among these is taken over, also a failure that nobody asked to 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apps.workflows.definition.graph import Graph
 
@@ -317,7 +318,7 @@ def to_json(plan: Plan) -> dict[str, object]:
     }
 
 
-def from_json(stored: Mapping[str, list]) -> Plan:  # type: ignore[type-arg]  # of what to_json gives
+def from_json(stored: Mapping[str, list[Any]]) -> Plan:
     """Return the plan that was stored."""
     return Plan(
         again=frozenset(stored["again"]),
@@ -333,5 +334,5 @@ def from_json(stored: Mapping[str, list]) -> Plan:  # type: ignore[type-arg]  # 
     )
 
 
-def _keys(stored: Iterable[Sequence]) -> tuple[Key, ...]:  # type: ignore[type-arg]  # pairs
+def _keys(stored: Iterable[Sequence[Any]]) -> tuple[Key, ...]:
     return tuple((name, iteration) for name, iteration in stored)

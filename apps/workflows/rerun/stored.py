@@ -72,7 +72,7 @@ class Rerun:
         made = [{**row, "workflow_execution": run_id, "task_name": name, "released": True} for row in kept]
         for start in range(0, len(made), _ROWS_AT_ONCE):
             sql.insert(WorkflowTaskDispatch, made[start : start + _ROWS_AT_ONCE])
-        return frozenset(row["task_index"] for row in kept)
+        return frozenset(row["task_index"] for row in kept if row["task_index"] is not None)
 
     def _read(self) -> Plan:
         if self._plan is None:

@@ -115,6 +115,7 @@ def test_everything_is_taken_over_or_runs_again_and_nothing_behind_is_taken_over
     assert all(seed.trigger is None or seed.trigger in plan.taken_over for seed in plan.seeds)
     # Whatever runs again is begun with, comes behind that, or belongs to a block that is.
     left = {name for step in plan.followed for name in after(graph, step[0])}
+    assert left - {each.name for each in old} <= plan.again
     reached = starts | left | behind(graph, starts | left)
     assert {graph.top_of(graph.tasks[name]).name for name in plan.again} <= reached
     assert from_json(json.loads(json.dumps(to_json(plan)))) == plan
