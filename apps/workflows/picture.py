@@ -98,12 +98,13 @@ def picture_of(
         return None
     drawn = layout(graph)
     shown = [_shown(graph.tasks[name], box, (marks or {}).get(name, Mark())) for name, box in drawn.nodes.items()]
+    lines = [_line(line, (taken or {}).get((line.source, line.target, line.label), 0)) for line in drawn.edges]
     return ShownPicture(
         width=drawn.width,
         height=drawn.height,
         blocks=[task for task in shown if task.box.block],
         tasks=[task for task in shown if not task.box.block],
-        lines=[_line(line, (taken or {}).get((line.source, line.target, line.label), 0)) for line in drawn.edges],
+        lines=sorted(lines, key=lambda line: line.taken > 0),  # those taken lie over the others
         title=f"{len(graph.tasks)} tasks, starting with {', '.join(graph.entry[:10]) or 'none'}",
     )
 

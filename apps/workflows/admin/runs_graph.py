@@ -8,6 +8,7 @@ from apps.executions.models import Execution
 from apps.workflows.admin.runs_reading import RunOnPage
 from apps.workflows.admin.runs_states import NOT_REACHED, look_of
 from apps.workflows.definition.drawing import condition_label
+from apps.workflows.definition.layout import is_drawable
 from apps.workflows.models import WorkflowTask
 from apps.workflows.picture import NOTE_CHARACTERS, Mark, ShownPicture, Way, picture_of
 
@@ -16,6 +17,8 @@ EXECUTIONS = "executions_execution"
 
 def graph_of(page: RunOnPage) -> ShownPicture | None:
     """Return the picture of a run; None when its workflow has too many tasks for one."""
+    if not is_drawable(page.graph):
+        return None
     marks = {name: _mark(page, name) for name in page.graph.tasks}
     return picture_of(page.graph, marks=marks, taken=ways_taken(page))
 
