@@ -146,10 +146,11 @@ class PackWorkflowFilesViewSet(AttuneViewSet[WorkflowDefinition]):
     @extend_schema(request=WorkflowFileBody, responses={201: WorkflowSerializer})
     def create(self, request: Request, ref: str) -> Response:
         """Create a workflow and its companion action, and write both into the folder of the pack."""
+        # The pack is in the address: who may not write there hears that, and not what is wrong with the body.
+        self.authorize_new(request.data if isinstance(request.data, Mapping) else {})
         data = dict(self.validated(WorkflowFileBody))
         if data.pop("pack_ref") != ref:
             raise ValidationFailed(details=[{"field": "pack_ref", "message": f"Must be '{ref}', as in the address."}])
-        self.authorize_new(data)
         _require_sets(self.caller, data["definition"], None)
         saved = services.create_workflow_files(pack_ref=ref, **data, among=visible_actions(self.caller))
         return _warned(envelopes.created(self.shown(saved.workflow), "Workflow created successfully"), saved.warnings)

@@ -222,6 +222,8 @@ def expected(operation: Operation, role: str, side: str) -> set[Any]:
         return {IN} if seen or (operation.is_sub_list and holds_any(role, parent, side)) else {ABSENT}
     if mode is Mode.BY_OBJECT and operation.collection == "artifacts" and not holds(role, "artifacts:read", side):
         return {ABSENT} if "/ref/" not in operation.path else {DENIED}
+    if operation.path.endswith("/queues") and holds_any(role, names, None):  # the world holds no queue to be seen
+        return {IN} if holds_any(role, PARENT[operation.collection], side) else {ABSENT}
     return {IN} if holds_any(role, names, side) else {DENIED}
 
 
