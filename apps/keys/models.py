@@ -22,7 +22,6 @@ class OwnerType(models.TextChoices):
     SENSOR = "sensor"
 
 
-
 def restrict_while_live(collector: Any, field: Any, rows: "models.QuerySet[Any]", using: str) -> None:
     """Refuse to delete an owner for the sake of its keys; expired ones read as absent and go with it."""
     expired = Q(expires_at__lte=clock.now())
