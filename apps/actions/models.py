@@ -5,7 +5,7 @@ from django.db import models
 
 from apps.core.fields import JSONList, Now, RefField, Text
 from apps.core.models import Row
-from apps.core.refs import validate_component_ref
+from apps.core.refs import validate_component_ref, validate_policy_ref
 from apps.packs.models import Pack
 from apps.workers.models import Runtime
 
@@ -156,7 +156,7 @@ class PolicyScope(models.TextChoices):
 class Policy(Row):
     """A limit on how executions of an action, a pack, several actions, or of everything start (execution.md 17)."""
 
-    ref = RefField(unique=True, validators=[validate_component_ref])
+    ref = RefField(unique=True, validators=[validate_policy_ref])
     name = Text(max_length=255)
     description = models.TextField(null=True, blank=True)
     tags = JSONList(default=list, db_default=[], blank=True)

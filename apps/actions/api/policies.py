@@ -17,7 +17,7 @@ from apps.core.api import query
 from apps.core.api.fields import Body, Boolean, Integer, Patch, Text, TextList
 from apps.core.api.grants import Mode, by_object, filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
-from apps.core.refs import validate_component_ref
+from apps.core.refs import validate_policy_ref
 
 _SHARED = ~Q(action_refs=[]) | Q(semaphore__isnull=False)
 _OF_SCOPE = {
@@ -59,7 +59,7 @@ class _PolicyBody(Body):
 
 
 class PolicyCreateBody(_PolicyBody):
-    ref = Text(max_length=255, validators=[validate_component_ref])
+    ref = Text(max_length=255, validators=[validate_policy_ref])
     name = Text(max_length=255)
     description = Text(required=False, allow_blank=True)
     action_ref = Text(max_length=255, required=False)

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 from apps.actions.models import Action, Policy
 from apps.actions.policies.rules import limits_problem, problems
-from apps.core.refs import ref_problem, validate_component_ref
+from apps.core.refs import ref_problem, validate_policy_ref
 from apps.packs.components import Component, FaultyComponent
 from apps.packs.models import Pack
 
@@ -80,7 +80,7 @@ def _own_action(pack: Pack, component: Component, named: str, key: str) -> Actio
 
 
 def _store(pack: Pack, ref: str, fields: dict[str, Any]) -> None:
-    if problem := ref_problem(validate_component_ref, ref):
+    if problem := ref_problem(validate_policy_ref, ref):
         raise FaultyComponent(problem, key="ref")
     policy = Policy.objects.filter(ref=ref).first()
     if policy is not None and policy.defined_by_id != pack.pk:

@@ -75,6 +75,20 @@ def test_ref_is_taken_once(api: APIClient) -> None:
     assert [api.post(POLICIES, body(), format="json").status_code for _ in range(2)] == [201, 409]
 
 
+@pytest.mark.parametrize("ref", ["limit", "lab.one", "lab.deploy.one", "1"])
+def test_ref_is_any_lower_case_text(api: APIClient, ref: str) -> None:
+    assert api.post(POLICIES, body(ref=ref), format="json").status_code == 201
+    assert api.put(f"{POLICIES}/{ref}", {"name": "Two"}, format="json").json()["data"]["name"] == "Two"
+    assert api.get(f"{POLICIES}/{ref}/state").json()["data"] == {"policy_ref": ref, "groups": []}
+
+
+@pytest.mark.parametrize("ref", ["Lab.one", "a b", "a/b", "a\n"])
+def test_ref_that_breaks_its_rule_is_named(api: APIClient, ref: str) -> None:
+    answer = api.post(POLICIES, body(ref=ref), format="json")
+    assert (answer.status_code, answer.json()["code"]) == (422, "UNPROCESSABLE_ENTITY")
+    assert answer.json()["details"][0]["field"] == "ref"
+
+
 def test_change_that_leaves_no_limit_or_half_of_one_is_refused(api: APIClient) -> None:
     make_policy(ref="lab.one", threshold=1)
     for changes in (
