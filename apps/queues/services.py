@@ -176,5 +176,9 @@ def _action(ref: str) -> Action:
 
 def _record(what: str, queue: WorkQueue, **details: Any) -> None:
     audit.record(
-        f"queue.{what}", resource_type="work_queue", resource_id=queue.pk, resource_ref=queue.ref, details=details
+        f"admin.queue.{what}",
+        resource_type="work_queue",
+        resource_id=queue.pk,
+        resource_ref=queue.ref,
+        details=details,
     )

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from apps.identity.audit import trail
+from apps.identity.models import AuditEvent
 from apps.keys import secret_store
 from apps.queues.dispatch import pass_once
 from apps.queues.models import WorkQueue, WorkQueueItem
@@ -214,6 +216,20 @@ def test_delete(api: APIClient) -> None:
     assert not WorkQueueItem.objects.exists()
     assert secret_store.get(secret_store.QUEUE_ITEM_PAYLOAD, item.pk) == {}
     assert api.delete(f"{QUEUES}/mail").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_are_in_the_audit_trail(api: APIClient) -> None:
+    queue_id = create(api).json()["data"]["id"]
+    put(api, "mail", label="Post")
+    put(api, "mail", label="Post")  # changes nothing
+    api.delete(f"{QUEUES}/mail")
+    assert trail.flush()
+
+    found = AuditEvent.objects.filter(resource_type="work_queue", resource_id=queue_id, category="admin")
+    assert list(found.order_by("id").values_list("event_type", "resource_ref")) == [
+        ("admin.queue.created", "mail"), ("admin.queue.updated", "mail"), ("admin.queue.deleted", "mail")
+    ]  # fmt: skip
 
 
 def test_a_warning_is_no_part_of_the_answer_but_the_fallback_is(api: APIClient) -> None:
