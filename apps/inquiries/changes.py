@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from apps.core.errors import Detail, UnprocessableEntity, ValidationFailed
+from apps.core.errors import Detail, UnprocessableEntity
 from apps.core.schemas import check_budget, value_violations
 from apps.executions.errors import ExecutionNotFound
 from apps.executions.models import Execution
@@ -65,7 +65,7 @@ def update_inquiry(inquiry_id: int, changes: Mapping[str, Any], *, caller: "Call
 
     A new status has the same effect as what it usually comes from: an answer, a deadline, a cancel; a response alone is
     an answer. Whoever gives it so must be one who may respond. Only a pending inquiry gets another status or an answer. Raises
-    InquiryNotFound, Forbidden, UnprocessableEntity, ValidationFailed.
+    InquiryNotFound, Forbidden, UnprocessableEntity, ValidationFailed for the answer.
     """
     inquiry, execution = responding.locked(inquiry_id)
     if changes.get("assigned_to", inquiry.assigned_to_id) != inquiry.assigned_to_id:
@@ -124,4 +124,4 @@ def _check_schema(new: NewInquiry) -> None:
 def _check_assignee(identity_id: int | None) -> None:
     if identity_id is not None and not Identity.objects.filter(pk=identity_id).exists():
         message = f"There is no identity with id {identity_id}"
-        raise ValidationFailed(message, details=[Detail(field="assigned_to", message=message)])
+        raise UnprocessableEntity(message, details=[Detail(field="assigned_to", message=message)])

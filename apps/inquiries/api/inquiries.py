@@ -49,6 +49,7 @@ class InquiryViewSet(CreateMixin, RetrieveMixin, UpdateMixin, DestroyMixin, Attu
     queryset = Inquiry.objects.newest_first()
     visible_to = staticmethod(visible_to)
     pagination_class = InquiryPagination
+    holds_secrets = frozenset({"respond"})
     lookup_field = "pk"
     noun = "Inquiry"
     serializer_class = InquirySerializer

@@ -74,6 +74,19 @@ def test_create_refuses(change: dict[str, Any], status: int):
     assert not Inquiry.objects.exists()
 
 
+def test_somebody_who_is_not_there_is_named():
+    body = {"execution": make_execution().pk, "prompt": "Really?", "assigned_to": 999_999}
+
+    answers = [
+        signed_in().post(INQUIRIES, body, format="json"),
+        signed_in().put(f"{INQUIRIES}/{make_inquiry().pk}", {"assigned_to": 999_999}, format="json"),
+    ]
+
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (422, "UNPROCESSABLE_ENTITY")
+        assert answer.json()["details"] == [{"field": "assigned_to", "message": "There is no identity with id 999999"}]
+
+
 def test_an_execution_has_one_inquiry():
     inquiry = make_inquiry()
 
