@@ -21,6 +21,7 @@ class WorkflowsConfig(AppConfig):
         engines.register_task_engine(WorkflowEngine())
         execution_finished.connect(receivers.on_execution_finished, dispatch_uid="workflows.execution_finished")
         rounds.register(rounds.Round(name="workflows", work=sweep.settle))
+        rounds.register(rounds.Round(name="workflow tasks put off", work=sweep.go_on, next_due=sweep.next_put_off))
         rounds.register(rounds.Round(name="workflow deadlines", work=sweep.end_overdue, next_due=sweep.next_due))
         register_loader(WorkflowActionLoader())
         register_loader(WorkflowLoader())

@@ -193,6 +193,12 @@ class WorkflowTask(Row):
                 condition=Q(status="running", deadline__isnull=False),
                 name="workflow_task_deadline",
             ),
+            # What has ended and was put off: almost always nothing.
+            models.Index(
+                fields=["workflow_execution"],
+                condition=Q(status="running", outcome__isnull=False),
+                name="workflow_task_put_off",
+            ),
         )
 
     def __str__(self) -> str:

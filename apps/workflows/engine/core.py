@@ -26,8 +26,11 @@ Prepared = list[ChildSpec] | Literal["skipped", "block"] | CannotDispatch
 class Core:
     """One run, for as long as one transaction takes."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, *, most_at_once: int | None = None) -> None:
+        """``most_at_once``: how many tasks may end in one transaction; ``go_on`` ends the others in further ones."""
         self._book = book
+        self._most_at_once = most_at_once
+        self._finished = 0
         self._graph = book.graph
         self._news: deque[ChildEnd] = deque()
         self._ended: deque[TaskRun] = deque()
@@ -94,6 +97,12 @@ class Core:
         """See whether the run is over."""
         self._work()
 
+    def go_on(self) -> None:
+        """Finish what was put off, or see that there is nothing any more."""
+        if put_off := self._put_off():
+            self._ended.extend(put_off)
+            self._work()
+
     # --- The work ---------------------------------------------------------------------------------------------------
 
     def _guarded(self, step: Callable[[], object]) -> None:
@@ -123,10 +132,17 @@ class Core:
 
     def _work_off(self) -> None:
         while self._news or self._ended:
-            if self._ended:
+            if self._ended and self._finished == self._most_at_once:
+                self._book.save(self._ended.popleft())  # put off: it runs, and has its outcome
+            elif self._ended:
+                self._finished += 1
                 self._finish(self._ended.popleft())
             else:
                 self._take_in(self._news.popleft())
+
+    def _put_off(self) -> list[TaskRun]:
+        """Return the tasks that have ended, and that nobody has finished yet."""
+        return [run for run in self._book.running() if run.outcome is not None]
 
     def _enter_owed(self) -> bool:
         """In a rerun, follow what tasks taken over had named and nothing else has reached; return whether there was any."""
@@ -347,7 +363,8 @@ class Core:
 
     def _cancel_all(self, error: str, *, running: bool) -> None:
         for run in self._book.running():
-            self._cancel(run, error, running=running)
+            if run.outcome is None:
+                self._cancel(run, error, running=running)
 
     def _cancel(self, run: TaskRun, error: str, *, running: bool = True) -> None:
         """Cancel what has not ended of a running task, of a block everything below it."""

@@ -21,6 +21,7 @@ from apps.workflows.models import TaskOutcome, TaskStatus, WorkflowExecution, Wo
 logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
+_MOST_RUNS_AT_ONCE = 5
 _OPEN = (TaskStatus.PENDING, TaskStatus.RUNNING)
 
 # Children whose end nobody has taken in: no attempt of them is left, and their task still waits.
@@ -44,6 +45,26 @@ WHERE e.status = 'canceling' AND e.workflow_def IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM workflow_task_dispatch d WHERE d.workflow_execution = w.id AND d.outcome IS NULL)
 ORDER BY w.id LIMIT %s
 """
+# Runs in which tasks have ended that nobody has finished yet: more than one transaction should.
+_PUT_OFF = """
+SELECT DISTINCT w.execution FROM workflow_task t {put_off} JOIN workflow_execution w ON w.id = t.workflow_execution
+WHERE t.status = 'running' AND t.outcome IS NOT NULL LIMIT %s
+"""
+
+
+def go_on() -> None:
+    """Finish some of the tasks that were put off, in each run."""
+    for execution_id in _put_off(_MOST_RUNS_AT_ONCE):
+        _settled(execution_id, _go_on)
+
+
+def next_put_off() -> float | None:
+    """Return 0 as long as there are such tasks, else None."""
+    return 0.0 if _put_off(1) else None
+
+
+def _put_off(most: int) -> list[int]:
+    return [row[0] for row in sql.fetch(_PUT_OFF.format(put_off=sql.indexed_by("workflow_task_put_off")), [most])]
 
 
 def settle() -> None:
@@ -122,6 +143,12 @@ def _look(execution: Execution) -> None:
     run = run_of(execution.pk)
     if run is not None:
         service.look(run.id)
+
+
+def _go_on(execution: Execution) -> None:
+    run = run_of(execution.pk)
+    if run is not None:
+        service.go_on(run.id)
 
 
 def _stop_block(task_id: int, _execution: Execution) -> None:

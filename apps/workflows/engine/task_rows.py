@@ -167,7 +167,7 @@ def _row(run: TaskRun) -> dict[str, Any]:
         "name": run.name,
         "iteration": run.iteration,
         "status": run.status,
-        "outcome": run.outcome if run.status in _ENDED else None,
+        "outcome": run.outcome,
         "triggered_by": run.triggered_by,
         "triggered_iteration": run.triggered_iteration,
         "joined": list(run.joined),

@@ -2,10 +2,13 @@
 
 import pytest
 
+from apps.executions.cancelling import cancel_execution, force_close_execution
 from apps.executions.dispatch import start_by_engine
 from apps.executions.models import Execution
 from apps.executions.states import Status
-from tests.factories import make_action, make_policy
+from apps.workflows.engine import service, sweep
+from apps.workflows.models import WorkflowTask
+from tests.factories import make_action, make_admin, make_policy
 from tests.integration.workflows.test_engine_against_model import end_child, running_children
 from tests.workflow_runs import children_of, make_workflow, start_workflow, tasks_of
 
@@ -62,3 +65,42 @@ def test_characters_that_no_database_takes(text: str) -> None:
     execution.refresh_from_db()
     error = "a text holds neither U+0000 nor half a surrogate pair (x, line 1, column 4)"
     assert execution.result["failed_tasks"] == [{"task": "b", "execution": None, "error": error}]
+
+
+def long_loop() -> Execution:
+    """It has no child, only tasks that are skipped: 1000 of them."""
+    again = {"name": "a", "action": make_action().ref, "when": "{{ false }}", "next": [{"do": ["a"]}]}
+    begin = {"name": "s", "action": make_action().ref, "when": "{{ false }}", "next": [{"do": ["a"]}]}
+    return started(begin, again, max_iterations=1000)
+
+
+def test_long_loop_takes_many_short_transactions() -> None:
+    execution = long_loop()
+
+    rounds = 0
+    while sweep.next_put_off() is not None:
+        before = WorkflowTask.objects.count()
+        sweep.go_on()
+        rounds += 1
+        assert WorkflowTask.objects.count() - before <= service.MOST_AT_ONCE
+
+    execution.refresh_from_db()
+    assert rounds == 5
+    assert execution.result["error"] == "Loop limit reached: task 'a' would run more than 1000 times"
+
+
+@pytest.mark.parametrize("ended", ["cancelled", "abandoned"])
+def test_long_loop_is_stopped_in_the_middle(ended: str) -> None:
+    execution = long_loop()
+
+    if ended == "cancelled":
+        cancel_execution(execution.pk, by=None)
+    else:
+        force_close_execution(execution.pk, by=make_admin())
+    sweep.settle()
+    sweep.go_on()
+
+    execution.refresh_from_db()
+    assert (execution.status, execution.workflow_execution.status) == (ended, ended)
+    assert WorkflowTask.objects.count() == service.MOST_AT_ONCE + 1
+    assert sweep.next_put_off() is None
