@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from apps.actions.policies.applying import PolicySet, current_policies
 from apps.core import sql
@@ -83,8 +84,8 @@ def _move(moved: dict[int, list[int]], *, old_ids: Sequence[int]) -> int:
     every = [pk for pks in moved.values() for pk in pks]
     with transaction.atomic():
         rows = Execution.objects.select_for_update(no_key=True, skip_locked=True).filter(pk__in=every)
-        rows = rows.filter(status__in=[*ACTIVE, Status.REQUESTED]).order_by("pk")
-        free = {pk for pk, demand in rows.values_list("pk", "demand") if demand is None or demand in old_ids}
+        rows = rows.filter(Q(demand=None) | Q(demand__in=old_ids), status__in=[*ACTIVE, Status.REQUESTED])
+        free = set(rows.order_by("pk").values_list("pk", flat=True))
         for new_id, pks in moved.items():
             ids = [pk for pk in pks if pk in free]
             if ids:
