@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import Client
+from django.urls import reverse
 
 from apps.core.markers import MARKER
 from apps.executions.dispatch import start_by_engine
@@ -15,7 +17,7 @@ from apps.executions.services import update_execution
 from apps.executions.states import Status
 from apps.workflows.models import WorkflowDefinition, WorkflowExecution, WorkflowTask
 from tests.clients import signed_in
-from tests.factories import make_action, make_execution
+from tests.factories import make_action, make_admin, make_execution
 from tests.integration.workflows.test_engine_against_model import end_child, running_children
 from tests.workflow_graphs import random_workflow
 from tests.workflow_runs import children_of, make_workflow, start_workflow, tasks_of
@@ -435,3 +437,24 @@ def get_well(seed: int, action_ref: str) -> None:
 
 def tasks_rows(execution: Execution) -> list[WorkflowTask]:
     return list(WorkflowExecution.objects.get(execution=execution.pk).tasks.all())
+
+
+def test_console_offers_it_for_failed_workflows() -> None:
+    olga = make_admin(login="olga")
+    console = Client()
+    console.force_login(olga)
+    old = played([task("a", "b"), task("b")], {"b": BAD})
+    page = {
+        each: console.get(reverse("admin:executions_execution_change", args=[each.pk])).content.decode()
+        for each in (old, played([task("a")]), make_execution(status=BAD))
+    }
+
+    assert ["Rerun failed tasks" in text for text in page.values()] == [True, False, False]
+    url = reverse("admin:executions_execution_rerun", args=[old.pk])
+    assert "Rerun failed tasks of" in console.get(url).content.decode()
+    answer = console.post(url, {"confirmed": "yes"}, follow=True)
+
+    new = Execution.objects.get(retry_of=old.pk)
+    assert answer.redirect_chain == [(reverse("admin:executions_execution_change", args=[new.pk]), 302)]
+    assert start_by_engine(new.pk)
+    assert (names_of(play(new)), new.executor) == (["b"], olga)
