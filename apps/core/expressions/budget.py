@@ -18,12 +18,13 @@ class Run:
     for what grows with the data: elements visited, characters read, instructions of a regular expression.
     """
 
-    __slots__ = ("functions", "lenient", "now", "roots", "steps")
+    __slots__ = ("functions", "lenient", "now", "roots", "selves", "steps")
 
     def __init__(self, scope: Scope, *, lenient: bool = False, steps: int = MAX_STEPS) -> None:
         self.roots = scope.roots
         self.functions = scope.functions
         self.now = scope.now
+        self.selves = scope.selves
         self.lenient = lenient
         self.steps = steps
 

@@ -84,6 +84,8 @@ def _member(run: Run, value: Any, key: Any, text: str, start: int, member: Membe
     if kind is dict:
         if key in value:
             return value[key]
+        if run.selves.get(id(value)) == key:
+            return value
     elif kind is Undefined:
         if not run.lenient:
             raise value.error()

@@ -34,9 +34,11 @@ class Scope:
 
     ``roots`` maps them to plain JSON values (dict, list, str, int, float, bool, None) or to a Lazy with one;
     ``functions`` are those of the place besides the usual ones, called without arguments; ``now`` is what ``now()``
-    tells (aware).
+    tells (aware). ``selves``: by ``id()`` of an object of the roots, the name under which it is its own member unless
+    it has such a key; as a value it has no such key.
     """
 
     roots: Mapping[str, Any]
     functions: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     now: Callable[[], datetime] = _present
+    selves: Mapping[int, str] = field(default_factory=dict)

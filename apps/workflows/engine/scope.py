@@ -40,7 +40,7 @@ def scope_for(book: Book, reads: Reads, place: Place, *, real: bool = False) -> 
         "system": Lazy(lambda: {**book.system(), "iteration": place.iteration}),
         **((place.here_real if real else place.here) or {}),
     }
-    return Scope(roots=roots, functions=_functions(book, place.finished, real=real))
+    return Scope(roots=roots, functions=_functions(book, place.finished, real=real), selves=_selves(tasks))
 
 
 def _functions(book: Book, finished: TaskRun | None, *, real: bool) -> dict[str, Callable[[], Any]]:
@@ -56,9 +56,9 @@ def _functions(book: Book, finished: TaskRun | None, *, real: bool) -> dict[str,
 
 
 def _tasks(book: Book, reads: Reads, *, real: bool) -> dict[str, Any]:
-    return {name: _shown(book.view(run, real=real)) for name, run in book.latest(reads.tasks).items()}
+    return {name: book.view(run, real=real) for name, run in book.latest(reads.tasks).items()}
 
 
-def _shown(view: Any) -> Any:
+def _selves(tasks: Mapping[str, Any]) -> dict[int, str]:
     """``task.<name>.result`` is the same view again unless the result has such a key."""
-    return {**view, "result": view} if isinstance(view, dict) and "result" not in view else view
+    return {id(view): "result" for view in tasks.values() if isinstance(view, dict)}
