@@ -15,8 +15,8 @@ COLUMNS = Columns(refs="ref", pack_refs="pack_ref")
 
 
 def visible_to(caller: "Caller") -> "QuerySet[WorkflowDefinition]":
-    """Return the definitions that the caller may see, by ref."""
-    return narrowed(WorkflowDefinition.objects.order_by("ref"), readable(caller))
+    """Return the definitions that the caller may see, by label."""
+    return narrowed(WorkflowDefinition.objects.order_by("label", "id"), readable(caller))
 
 
 def readable(caller: "Caller") -> "Q":

@@ -43,7 +43,7 @@ _NO_GRAPH: dict[str, list[Any]] = {"entry": [], "edges": [], "cycles": []}
 class WorkflowViewSet(ListMixin, RetrieveMixin, DestroyMixin, AttuneViewSet[WorkflowDefinition]):
     """Workflows: several actions, in an order."""
 
-    queryset = WorkflowDefinition.objects.order_by("ref")
+    queryset = WorkflowDefinition.objects.order_by("label", "id")
     visible_to = staticmethod(visible_to)
     noun = "Workflow"
     serializer_class = WorkflowSerializer
@@ -72,7 +72,7 @@ class WorkflowViewSet(ListMixin, RetrieveMixin, DestroyMixin, AttuneViewSet[Work
         ]
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """List workflows by ref."""
+        """List workflows by label."""
         return super().list(request, *args, **kwargs)
 
     def filter_rows(self, rows: "QuerySet[WorkflowDefinition]") -> "QuerySet[WorkflowDefinition]":
@@ -159,13 +159,13 @@ class PackWorkflowFilesViewSet(AttuneViewSet[WorkflowDefinition]):
 class PackWorkflowsViewSet(AttuneViewSet[WorkflowDefinition]):
     """The workflows of one pack."""
 
-    queryset = WorkflowDefinition.objects.order_by("ref")
+    queryset = WorkflowDefinition.objects.order_by("label", "id")
     visible_to = staticmethod(visible_to)
     grants: ClassVar = {"list": filtered("actions:read")}
 
     @extend_schema(responses=WorkflowSummarySerializer(many=True))
     def list(self, request: Request, ref: str) -> Response:
-        """List the workflows of a pack by ref."""
+        """List the workflows of a pack by label."""
         rows = self.rows().filter(pack_ref=ref).defer(*_NOT_LISTED)
         if not visible_packs(self.caller).filter(ref=ref).exists() and not rows.exists():
             raise NotFound(f"Pack '{ref}' not found")

@@ -203,7 +203,7 @@ def test_list_filters(api: Any) -> None:
         return [row["ref"] for row in answer.json()["data"]]
 
     assert set(api.get(WORKFLOWS).json()["data"][0]) == SUMMARY
-    assert found() == ["lab.a", "lab.b", "other.c"]
+    assert found() == ["lab.a", "other.c", "lab.b"]  # by label
     assert found(tags="prod,test") == ["lab.a", "lab.b"]
     assert found(tags="äü") == ["other.c"]
     assert found(tags='q"uote') == ["lab.a"]
