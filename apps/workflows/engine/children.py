@@ -37,7 +37,6 @@ class Children:
         self._execution = execution
         self._actions: dict[str, Action | None] = {}
         self.cancelled_by: Identity | None = None
-        self.cancel_text = PARENT_CANCELLED
 
     # --- Making ---------------------------------------------------------------------------------------------------------
 
@@ -173,8 +172,12 @@ class Children:
 
     # --- Cancelling -----------------------------------------------------------------------------------------------------
 
-    def cancel(self, run: TaskRun, *, running: bool) -> None:
-        """Cancel the children of a task that have not ended; without ``running`` those that run already finish."""
+    def cancel(self, run: TaskRun, *, running: bool, error: str) -> None:
+        """
+        Cancel the children of a task that have not ended; without ``running`` those that run already finish.
+
+        ``error``: what those that have not begun come to.
+        """
         where, parameters = self._of(run.name, run.iteration)
         text = f"SELECT execution_id FROM workflow_task_dispatch WHERE {where} AND outcome IS NULL ORDER BY id"
         first = [row[0] for row in sql.fetch(text, parameters)]
@@ -183,14 +186,14 @@ class Children:
             attempts = Execution.objects.filter(Q(pk__in=part) | Q(original_execution__in=part))
             own = attempts.filter(workflow_task__isnull=False)  # those made by hand belong to nobody
             for child in own.filter(status__in=UNFINISHED).select_for_update(no_key=True).order_by("pk"):
-                self._cancel_one(child, running=running)
+                self._cancel_one(child, running=running, error=error)
 
-    def _cancel_one(self, child: Execution, *, running: bool) -> None:
-        reason = self.cancel_text
+    def _cancel_one(self, child: Execution, *, running: bool, error: str) -> None:
+        reason = f"parent {self._execution.pk}"
         if child.status in PENDING:
             step = Step(source=Status(child.status), target=Status.CANCELLED, actor="workflow", reason=reason)
             by = self.cancelled_by.pk if self.cancelled_by is not None else None
-            result = {"error": reason, "succeeded": False, "cancelled": True}
+            result = {"error": error, "succeeded": False, "cancelled": True}
             moment = clock.now()
             transition(child, step, result=result, succeeded=False, cancel_requested_at=moment, cancelled_by=by)
         elif running or engine_for(child) is not None:

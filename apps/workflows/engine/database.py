@@ -17,7 +17,7 @@ from apps.packs.secrets import real_config as real_config_of_pack
 from apps.packs.secrets import secret_settings
 from apps.workflows.definition.graph import Task
 from apps.workflows.engine.book import ChildEnd, ChildSpec, Ending, FailedTask, Level, Outcome, Stop, TaskRun
-from apps.workflows.engine.children import Children
+from apps.workflows.engine.children import PARENT_CANCELLED, Children
 from apps.workflows.engine.results import error_of, view_of_child, view_of_execution, views_of_children
 from apps.workflows.engine.runs import Run, Snapshot
 from apps.workflows.engine.task_rows import TaskRows
@@ -138,7 +138,8 @@ class DatabaseBook:
         return self.children.unsuccessful(run)
 
     def cancel_children(self, run: TaskRun, *, running: bool) -> None:
-        self.children.cancel(run, running=running)
+        by_parent = self.stop is not None and self.stop.status == "cancelled"
+        self.children.cancel(run, running=running, error=PARENT_CANCELLED if by_parent else f"Cancelled: {run.error}")
 
     def secret_places(self, task: Task, parameters: Mapping[str, Any]) -> Collection[tuple[str | int, ...]]:
         return self.children.secret_places(task, parameters)

@@ -13,6 +13,7 @@ from apps.executions.models import Execution
 from apps.executions.retries import repeat_after_end
 from apps.executions.states import Status
 from apps.executions.transitions import Step, transition
+from apps.executions.why import explain
 from tests.factories import make_action, make_admin
 from tests.integration.workflows.test_engine_against_model import running_children
 from tests.workflow_runs import children_of, make_workflow, start_workflow
@@ -67,7 +68,9 @@ def test_cancel_by_policy(policy: str, running: str, last_step: Status) -> None:
 
     execution.refresh_from_db()
     assert (execution.status, statuses(execution)) == ("canceling", [running, *["cancelled"] * 3])
-    assert children_of(execution)[1].result["error"] == PARENT_CANCELLED
+    waiting = children_of(execution)[1]
+    assert waiting.result["error"] == PARENT_CANCELLED
+    assert explain(waiting)["reasons"][0]["details"]["ended_by"] == "parent"
     end(first, last_step, Status.CANCELLED if policy == "cancel_running" else Status.COMPLETED)
     execution.refresh_from_db()
     assert (execution.status, len(children_of(execution))) == ("cancelled", 4)
@@ -107,6 +110,20 @@ def test_one_child_cancelled_is_a_failed_task() -> None:
 
     assert running_children(execution).keys() == {("b", None, None)}
     assert statuses(execution) == ["cancelled", "requested"]
+
+
+def test_items_stopped_by_a_failure_say_so() -> None:
+    execution = started(
+        {"name": "a", "action": make_action().ref, "with_items": [1, 2], "concurrency": 2, "fail_fast": True}
+    )
+    first = running_children(execution)["a", None, 0]
+
+    begin(first)
+    end(first, Status.RUNNING, Status.FAILED)
+
+    stopped = children_of(execution)[1]
+    assert stopped.result["error"] == "Cancelled: Stopped after the first failure"
+    assert explain(stopped)["reasons"][0]["details"]["ended_by"] == "parent"
 
 
 def test_held_item_that_is_cancelled_makes_no_room() -> None:
