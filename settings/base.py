@@ -301,6 +301,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "EnforcementCondition": "apps.rules.models.EnforcementCondition",
         "DecisionOutcome": "apps.rules.models.Outcome",
         "InquiryStatus": "apps.inquiries.models.InquiryStatus",
+        "AllOrFailed": "apps.executions.api.bodies.ALL_OR_FAILED",
         "QueueItemStatus": "apps.queues.models.ItemStatus",
     },
     "POSTPROCESSING_HOOKS": [

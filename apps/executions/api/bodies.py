@@ -19,6 +19,8 @@ MOST_CANCELLED_AT_ONCE: Final = 10_000
 _LONGEST_DELAY_SECONDS = 2_592_000
 _LONGEST_TIMEOUT_SECONDS = 604_800
 
+ALL_OR_FAILED = ["all", "failed"]  # what of an earlier run is done again
+
 
 class AnyValue(serializers.JSONField):
     """Any JSON value, kept as it is; what is wrong with it is said elsewhere."""
@@ -79,7 +81,7 @@ class RetryBody(_Placement):
     timeout_seconds = _timeout()
     force = Boolean(required=False, default=False, help_text="Also when it has completed.")
     reason = Text(required=False, allow_blank=True, default="")
-    mode = serializers.ChoiceField(choices=["all", "failed"], required=False, default="all")
+    mode = serializers.ChoiceField(choices=ALL_OR_FAILED, required=False, default="all")
 
 
 class ExecutionUpdateBody(Body):

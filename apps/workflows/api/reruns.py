@@ -11,7 +11,7 @@ from apps.core.api import envelopes
 from apps.core.api.fields import Body, Boolean, JSONObject, TextList
 from apps.core.api.grants import by_object
 from apps.executions.api.base import ExecutionViews
-from apps.executions.api.bodies import refuse_markers
+from apps.executions.api.bodies import ALL_OR_FAILED, refuse_markers
 from apps.executions.api.requests import BEYOND_OWN_ACCESS, check_environment
 from apps.executions.api.serializers import ExecutionSerializer
 from apps.executions.models import Execution
@@ -39,7 +39,7 @@ class RerunBody(Body):
     from_tasks = TextList(required=False, help_text="Absent: what failed, and what was not reached because of it.")
     parameters = JSONObject(required=False, help_text="Put over the old parameters.")
     inputs = Inputs(required=False, help_text="{task: {...}}, put over the rendered input of these tasks.")
-    rerun_items = serializers.ChoiceField(choices=["failed", "all"], required=False, default="failed")
+    rerun_items = serializers.ChoiceField(choices=ALL_OR_FAILED, required=False, default="failed")
     use_current_definition = Boolean(required=False, default=False)
 
 
