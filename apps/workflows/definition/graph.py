@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 DEFAULT_MAX_ITERATIONS = 100
 MAX_ITEMS = 10_000
+MAX_INPUTS_BYTES = 100 * 2**20  # of all children of one task, as JSON
 ASK = "core.ask"
 
 Backoff = Literal["constant", "linear", "exponential"]

@@ -1,12 +1,13 @@
 """The children of one task: what each of them is given (workflows.md sections 2.1 and 7). Pure."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from apps.core.expressions import ExpressionError
 from apps.core.markers import is_marker, restored
-from apps.workflows.definition.graph import MAX_ITEMS, Task
+from apps.workflows.definition.graph import MAX_INPUTS_BYTES, MAX_ITEMS, Task
 from apps.workflows.engine.book import Book, ChildSpec
 from apps.workflows.engine.rendering import SecretExposed, rendered, rendered_for_child, secret_spots
 from apps.workflows.engine.scope import Place
@@ -22,12 +23,26 @@ def children_of(book: Book, task: Task, place: Place) -> list[ChildSpec]:
         if not task.has_items:
             return [_child(book, task, place, None)]
         shown, real = _items(book, task, place)
-        return [
+        return _children(
             _child(book, task, replace(place, **_names(task, index, shown[index], real[index])), index)
             for index in range(len(shown))
-        ]
+        )
     except (ExpressionError, SecretExposed) as error:
         raise CannotDispatch(str(error)) from error
+
+
+def _children(specs: Iterable[ChildSpec]) -> list[ChildSpec]:
+    """Take the children one after another, as long as what they are given is not too much for one transaction."""
+    taken: list[ChildSpec] = []
+    size = 0
+    for spec in specs:
+        size += len(json.dumps(spec.parameters, separators=(",", ":")))
+        if size > MAX_INPUTS_BYTES:
+            raise CannotDispatch(
+                f"The input of {len(taken) + 1} items is more than {MAX_INPUTS_BYTES // 2**20} MiB in all"
+            )
+        taken.append(spec)
+    return taken
 
 
 def _items(book: Book, task: Task, place: Place) -> tuple[Sequence[Any], Sequence[Any]]:

@@ -104,3 +104,19 @@ def test_long_loop_is_stopped_in_the_middle(ended: str) -> None:
     assert (execution.status, execution.workflow_execution.status) == (ended, ended)
     assert WorkflowTask.objects.count() == service.MOST_AT_ONCE + 1
     assert sweep.next_put_off() is None
+
+
+def test_items_that_are_too_much_in_all() -> None:
+    big = {"text": "x" * 900_000}
+    execution = started(
+        {
+            "name": "a",
+            "action": make_action().ref,
+            "with_items": "{{ range(10000) }}",
+            "input": {"x": "{{ workflow.big }}"},
+        },
+        vars={"big": big},
+    )
+
+    assert execution.result["failed_tasks"][0]["error"] == "The input of 117 items is more than 100 MiB in all"
+    assert children_of(execution) == []
