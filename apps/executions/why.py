@@ -298,7 +298,8 @@ def _ended_by(execution: Execution, result: dict[str, Any]) -> str:
             return "policy" if error.startswith("Execution cancelled by policy") else ENDED_BY[result[key]]
     if execution.status == Status.CANCELLED:
         return "parent" if _cancelled_by_parent(execution) else "user"
-    return "timeout" if execution.status == Status.TIMEOUT else "process"
+    by_its_task = bool((execution.workflow_task or {}).get("timed_out"))
+    return "timeout" if execution.status == Status.TIMEOUT or by_its_task else "process"
 
 
 def _cancelled_by_parent(execution: Execution) -> bool:

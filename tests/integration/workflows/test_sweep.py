@@ -9,6 +9,7 @@ from apps.executions.changes import RetryChanges, retry_execution
 from apps.executions.dispatch import start_by_engine
 from apps.executions.models import Execution
 from apps.executions.states import Status
+from apps.executions.why import explain
 from apps.workflows.engine import service, sweep
 from apps.workflows.engine.runs import forget_runs
 from apps.workflows.models import WorkflowExecution, WorkflowTask, WorkflowTaskDispatch
@@ -158,4 +159,5 @@ def test_time_of_a_nested_run_is_up() -> None:
     assert (execution.status, nested.status) == ("failed", "failed")
     assert nested.result["error"] == "Execution timed out after 60 seconds"
     assert nested.workflow_task["timed_out"] is True
+    assert explain(nested)["reasons"][0]["details"]["ended_by"] == "timeout"
     assert [child.status for child in children_of(nested)] == ["cancelled", "cancelled"]
