@@ -5,6 +5,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from apps.core.api.fields import Body, Boolean, Integer, JSONObject, Moment, Patch, Text, TextList
 from apps.core.refs import validate_component_ref, validate_queue_ref
@@ -81,10 +82,43 @@ class ItemSerializer(serializers.ModelSerializer):
 # --- Bodies -----------------------------------------------------------------------------------------------------
 
 
+def _max_depth() -> Integer:
+    return Integer(required=False, min_value=1, max_value=_INT32, help_text="Most items that may wait.")
+
+
+class _Clearable(Patch):
+    """A plain value is understood, too: the contract calls these no patches. Null keeps what is there, as everywhere."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if data is empty or data is None or isinstance(data, dict):
+            return super().run_validation(data)
+        return self.child.run_validation(data)
+
+
+def _clearable(value: dict[str, Any]) -> dict[str, Any]:
+    """Return how the document describes it."""
+    patch = {
+        "type": "object",
+        "required": ["op"],
+        "properties": {"op": {"type": "string", "enum": ["set", "clear"]}, "value": value},
+    }
+    return {"oneOf": [value, patch], "nullable": True}
+
+
+@extend_schema_field(_clearable({"type": "integer", "minimum": 1, "maximum": _INT32}))
+class _MaxDepth(_Clearable):
+    def __init__(self) -> None:
+        super().__init__(_max_depth())
+
+
+@extend_schema_field(_clearable({"type": "array", "items": {"type": "string"}}))
+class _PermissionSets(_Clearable):
+    def __init__(self) -> None:
+        super().__init__(TextList())
+
+
 class _QueueBody(Body):
     """What create and update share."""
-
-    NULLABLE = frozenset({"permission_set_refs", "max_depth"})
 
     enabled = Boolean(required=False)
     accepting_new_items = Boolean(required=False)
@@ -94,14 +128,7 @@ class _QueueBody(Body):
     batch_mode = serializers.ChoiceField(choices=BatchMode.choices, required=False)
     item_schema = JSONObject(required=False)
     action_params = JSONObject(required=False)
-    permission_set_refs = TextList(required=False, allow_null=True)
     config = JSONObject(required=False)
-    max_depth = Integer(
-        required=False, allow_null=True, min_value=1, max_value=_INT32, help_text="Most items that may wait."
-    )
-
-    def _requires(self, name: str) -> bool:
-        return name in self.NULLABLE or super()._requires(name)
 
 
 class QueueCreateBody(_QueueBody):
@@ -110,12 +137,16 @@ class QueueCreateBody(_QueueBody):
     dispatch_action_ref = Text(max_length=255, validators=[validate_component_ref])
     pack_ref = Text(max_length=255, required=False)
     description = Text(required=False, allow_blank=True)
+    permission_set_refs = TextList(required=False)
+    max_depth = _max_depth()
 
 
 class QueueUpdateBody(_QueueBody):
     label = Text(max_length=255, required=False)  # type: ignore[assignment]  # a field, not the attribute
     dispatch_action_ref = Text(max_length=255, required=False, validators=[validate_component_ref])
     pack_ref = Patch(Text(max_length=255))
+    permission_set_refs = _PermissionSets()
+    max_depth = _MaxDepth()
     description = Patch(Text(allow_blank=True))
 
 
@@ -139,9 +170,6 @@ class ItemCreateBody(Body):
 class ItemUpdateBody(Body):
     item_key = Patch(_item_key())
     priority = Integer(required=False, min_value=-_INT32, max_value=_INT32)
-    payload = AnyValue(required=False, allow_null=True)
+    payload = AnyValue(required=False)
     metadata = JSONObject(required=False)
     not_before = Patch(Moment())
-
-    def _requires(self, name: str) -> bool:
-        return name == "payload" or super()._requires(name)

@@ -185,9 +185,35 @@ def test_update(api: APIClient) -> None:
 
     assert (data["label"], data["description"], data["pack_ref"], data["enabled"]) == ("New", None, "shop", False)
     assert (data["dispatch_action"], data["max_depth"]) == (action.pk, 9)
-    assert put(api, "mail", max_depth=None).json()["data"]["max_depth"] is None
+    assert put(api, "mail", max_depth={"op": "clear"}).json()["data"]["max_depth"] is None
+    assert (
+        put(api, "mail", max_depth={"op": "set", "value": 0}).status_code
+        == put(api, "mail", max_depth=0).status_code
+        == 422
+    )
     assert put(api, "mail", config={"x": 1}).status_code == 400
     assert put(api, "absent", label="x").status_code == 404
+
+
+def test_null_keeps_what_is_there(api: APIClient) -> None:
+    kept = {
+        "label": "Mail", "description": "d", "permission_set_refs": ["standard"], "max_depth": 3, "config": settings(concurrency=2),
+        "default_priority": 4, "action_params": {"a": 1}, "item_schema": {"to": {"type": "string"}}, "batch_mode": "batch",
+    }  # fmt: skip
+    queue = make_queue(ref="mail", **kept)
+    item = make_item(queue, payload={"to": "x"}, metadata={"m": 1}, item_key="k", priority=2)
+
+    data = put(api, "mail", **dict.fromkeys([*kept, "pack_ref", "dispatch_action_ref"]), enabled=False).json()["data"]
+    of_item = dict.fromkeys(["payload", "metadata", "item_key", "not_before"])
+    changed = put(api, f"mail/items/{item.pk}", **of_item, priority=9).json()["data"]
+
+    assert {name: data[name] for name in kept} == kept
+    assert data["enabled"] is False
+    assert (changed["payload"], changed["metadata"], changed["item_key"], changed["priority"]) == (
+        {"to": "x"}, {"m": 1}, "k", 9
+    )  # fmt: skip
+    cleared = put(api, "mail", permission_set_refs={"op": "clear"}).json()["data"]
+    assert cleared["permission_set_refs"] is None
 
 
 def test_the_batch_mode_and_its_settings_change_together(api: APIClient) -> None:
