@@ -10,7 +10,7 @@ class QueuesConfig(AppConfig):
         from apps.executions.signals import execution_finished
         from apps.packs.models import Pack
         from apps.packs.registry import register_loader
-        from apps.queues import receivers, sweep, visibility
+        from apps.queues import alerts, receivers, sweep, visibility
         from apps.queues.loader import QueueLoader
         from apps.queues.models import WorkQueue
 
@@ -18,5 +18,6 @@ class QueuesConfig(AppConfig):
         pre_delete.connect(receivers.on_queue_going, sender=WorkQueue, dispatch_uid="queues.queue_going")
         pre_delete.connect(receivers.on_pack_going, sender=Pack, dispatch_uid="queues.pack_going")
         rounds.register(rounds.Round(name="queues", work=sweep.sweep, next_due=sweep.next_due))
+        rounds.register(rounds.Round(name="queue alerts", work=alerts.look, every_seconds=60.0))
         register_loader(QueueLoader())
         visibility.describe()

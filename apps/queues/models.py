@@ -56,6 +56,9 @@ class WorkQueue(Row):
         Identity, on_delete=models.SET_NULL, null=True, blank=True, db_column="owner_identity", related_name="+"
     )
     last_dispatch_at = models.DateTimeField(null=True, editable=False)
+    # Since when operators know that it is full, or does not get shorter; null while it is as it should be.
+    told_full_at = models.DateTimeField(null=True, editable=False)
+    told_stuck_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         db_table = "work_queue"

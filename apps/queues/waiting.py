@@ -32,7 +32,7 @@ SELECT q.id, (SELECT count(*) FROM (SELECT 1 FROM work_queue_item {{index}} WHER
 FROM work_queue q WHERE q.id IN ({{ids}})
 """
 _QUEUES = f"""
-SELECT q.id FROM work_queue q WHERE q.enabled AND q.dispatch_action IS NOT NULL
+SELECT q.id FROM work_queue q WHERE q.enabled {{and_more}}
 AND EXISTS (SELECT 1 FROM work_queue_item {{index}} WHERE queue = q.id AND {_READY}) ORDER BY q.id
 """
 _OF_KEY = f"queue = %s AND pending_key = %s AND {_PENDING}"
@@ -99,9 +99,10 @@ def pending_of_key(queue_id: int, key: str) -> WorkQueueItem | None:
     return sql.get(WorkQueueItem, _OF_KEY, [queue_id, key])
 
 
-def queues_with_ready_items() -> list[int]:
-    """Return the queues that are dispatched and have something ready."""
-    text = _QUEUES.format(index=sql.indexed_by(_BY_PRIORITY), now=sql.now_text())
+def queues_with_ready_items(*, with_action: bool = True) -> list[int]:
+    """Return the queues that are dispatched and have something ready; also those whose action is gone, if wanted."""
+    more = "AND q.dispatch_action IS NOT NULL" if with_action else ""
+    text = _QUEUES.format(index=sql.indexed_by(_BY_PRIORITY), now=sql.now_text(), and_more=more)
     return [row[0] for row in sql.fetch(text)]
 
 
