@@ -6,12 +6,13 @@ class EventsConfig(AppConfig):
     name = "apps.events"
 
     def ready(self) -> None:
-        from apps.core import schemas
+        from apps.core import rounds, schemas
         from apps.events import (  # models are ready now
             execution_news,
             notices,
             receivers,
             signals,
+            stuck,
             triggers,
             visibility,
         )
@@ -39,6 +40,7 @@ class EventsConfig(AppConfig):
         register_loader(TriggerLoader())
         register_loader(SensorLoader())
         owners.register("sensor", Sensor)
+        rounds.register(rounds.Round(name="stuck executions", work=stuck.look, every_seconds=30.0))
         visibility.describe()
         for name, holds, words in FORMATS:
             schemas.register_format(name, holds, words)
