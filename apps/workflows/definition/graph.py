@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 DEFAULT_MAX_ITERATIONS = 100
 MAX_ITEMS = 10_000
+LONGEST_DELAY_SECONDS = 10 * 365 * 86400.0  # a retry that waits longer is beyond what calendars and columns hold
 MAX_INPUTS_BYTES = 100 * 2**20  # of all children of one task, as JSON
 ASK = "core.ask"
 
@@ -25,8 +26,8 @@ class Retry:
     def delay_before(self, attempt: int) -> float:
         """Return the seconds before retry number ``attempt`` (1 for the first)."""
         factor = {"constant": 1.0, "linear": float(attempt), "exponential": 2.0 ** min(attempt - 1, 64)}[self.backoff]
-        seconds = self.delay * factor
-        return min(seconds, self.max_delay) if self.max_delay is not None else seconds
+        seconds = min(self.delay, LONGEST_DELAY_SECONDS) * factor
+        return min(seconds, LONGEST_DELAY_SECONDS if self.max_delay is None else self.max_delay, LONGEST_DELAY_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

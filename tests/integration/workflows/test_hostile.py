@@ -1,14 +1,20 @@
 """Definitions, values and moments that nobody means well with: the run ends, and says why."""
 
 import pytest
+from django.db import transaction
 
+from apps.core import clock
+from apps.executions import trees
 from apps.executions.cancelling import cancel_execution, force_close_execution
 from apps.executions.dispatch import start_by_engine
 from apps.executions.models import Execution
+from apps.executions.retries import repeat_after_end
 from apps.executions.states import Status
+from apps.executions.transitions import Step, transition
 from apps.workflows.engine import service, sweep
 from apps.workflows.models import WorkflowTask
 from tests.factories import make_action, make_admin, make_policy
+from tests.integration.workflows.test_cancelling import begin
 from tests.integration.workflows.test_engine_against_model import end_child, running_children
 from tests.workflow_runs import children_of, make_workflow, start_workflow, tasks_of
 
@@ -120,3 +126,22 @@ def test_items_that_are_too_much_in_all() -> None:
 
     assert execution.result["failed_tasks"][0]["error"] == "The input of 117 items is more than 100 MiB in all"
     assert children_of(execution) == []
+
+
+@pytest.mark.parametrize("delay", [10**30, 1e300])
+def test_retry_that_waits_for_ever_waits_ten_years(delay: float) -> None:
+    retry = {"count": 3, "delay": delay, "backoff": "exponential"}
+    execution = started({"name": "a", "action": make_action().ref, "retry": retry})
+    child = children_of(execution)[0]
+    begin(child.pk)
+
+    with transaction.atomic():
+        locked = trees.locked(child.pk)
+        assert locked is not None
+        step = Step(source=Status.RUNNING, target=Status.FAILED, actor="test")
+        assert transition(locked, step, repeated=True, result={})
+        attempt = repeat_after_end(locked)
+
+    assert attempt is not None
+    assert attempt.not_before is not None
+    assert (attempt.not_before - clock.now()).days in (3649, 3650)
