@@ -32,6 +32,9 @@ class PolicySerializer(serializers.ModelSerializer):
     pack = serializers.IntegerField(source="pack_id", allow_null=True, read_only=True)
     action = serializers.IntegerField(source="action_id", allow_null=True, read_only=True)
     scope = serializers.ChoiceField(choices=PolicyScope.choices, read_only=True)
+    parameters = TextList(read_only=True)
+    tags = TextList(read_only=True)
+    action_refs = TextList(read_only=True)
 
     class Meta:
         model = Policy

@@ -15,7 +15,7 @@ from apps.actions.models import Policy, PolicyMethod
 from apps.actions.policies import services
 from apps.actions.policies.access import Scope, require_update, scope_of
 from apps.core.errors import AttuneError
-from apps.core.refs import validate_component_ref
+from apps.core.refs import validate_policy_ref
 from apps.identity.callers import Caller
 
 _ONCE = ("ref", "action_ref", "pack_ref", "semaphore")  # never change
@@ -54,7 +54,7 @@ def _text(label: str, help_text: str = "", *, required: bool = False, **options:
 class PolicyForm(forms.Form):
     """What ``POST /policies`` and ``PUT /policies/{ref}`` take."""
 
-    ref = _text("Ref", required=True, validators=[validate_component_ref])
+    ref = _text("Ref", required=True, validators=[validate_policy_ref])
     name = _text("Name", required=True)
     description = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
     enabled = forms.BooleanField(required=False, initial=True, widget=UnfoldBooleanSwitchWidget)

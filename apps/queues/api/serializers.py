@@ -48,6 +48,10 @@ class _TuningSerializer(serializers.Serializer):
 class QueueSerializer(serializers.ModelSerializer):
     pack = serializers.IntegerField(source="pack_id", read_only=True, allow_null=True)
     dispatch_action = serializers.IntegerField(source="dispatch_action_id", read_only=True, allow_null=True)
+    item_schema = JSONObject(read_only=True)
+    action_params = JSONObject(read_only=True)
+    permission_set_refs = TextList(read_only=True, allow_null=True)
+    config = JSONObject(read_only=True)
     resolved_dispatch_tuning = serializers.SerializerMethodField()
 
     class Meta:
@@ -72,6 +76,7 @@ class ItemSerializer(serializers.ModelSerializer):
         source="requested_by_enforcement_id", read_only=True, allow_null=True
     )
     leased_execution = serializers.IntegerField(source="leased_execution_id", read_only=True, allow_null=True)
+    metadata = JSONObject(read_only=True)
     attempts = serializers.ListField(child=serializers.DictField(), read_only=True)
 
     class Meta:

@@ -28,11 +28,11 @@ def page(policy: Policy, name: str = "change") -> str:
 def test_policy_is_made_changed_disabled_and_deleted(console: Client) -> None:
     action = make_action()
     given = {
-        "ref": "lab.one", "name": "One", "action_ref": action.ref, "threshold": "2", "parameters": "site, env",
+        "ref": "one", "name": "One", "action_ref": action.ref, "threshold": "2", "parameters": "site, env",
         "method": "enqueue", "enabled": "on",
     }  # fmt: skip
     console.post(reverse(ADD), given)
-    policy = Policy.objects.get(ref="lab.one")
+    policy = Policy.objects.get(ref="one")
     assert (policy.action, policy.threshold, policy.parameters) == (action, 2, ["site", "env"])
 
     refused = console.post(page(policy, "edit"), {"name": "One", "method": "enqueue", "window_seconds": "3"})
