@@ -21,7 +21,10 @@ def _is_true(condition: str, scope: Scope) -> bool:
     """It is an expression, the inside of one template, or a text with templates, which is rendered and then read."""
     template = parse_template(condition)
     if template.only is not None:
-        return bool(compile_expression(template.only.expression).evaluate(scope))
+        try:
+            return bool(compile_expression(template.only.expression).evaluate(scope))
+        except ExpressionError as error:
+            raise error.within(condition, template.only.start) from None
     if not any(isinstance(part, Piece) for part in template.parts):
         return bool(compile_expression(condition).evaluate(scope))
     try:

@@ -42,3 +42,20 @@ def test_task_is_its_view_and_result_the_same_again(template: str, value: Any) -
     paper = dry_run(graph, Surroundings(), {**RESULTS, "c": {"result": {"n": 3}}})
 
     assert paper["result"]["out"] == value
+
+
+@pytest.mark.parametrize(
+    ("when", "place"),
+    [
+        ("result().nix", "line 1, column 1"),
+        ("{{ result().nix }}", "line 1, column 4"),
+        ("{{ 1 }}\n{{ result().nix }}", "line 2, column 4"),
+    ],
+)
+def test_condition_that_cannot_be_evaluated_names_the_place_in_its_text(when: str, place: str) -> None:
+    graph = parse({"tasks": [{"name": "a", "action": "t.do", "next": [{"when": when}]}]})
+
+    paper = dry_run(graph, Surroundings(), {})
+
+    (transition,) = paper["steps"][0]["transitions"]
+    assert (transition["fired"], transition["error"]) == (True, f"'result().nix' is undefined ({place})")
