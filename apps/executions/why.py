@@ -45,8 +45,9 @@ def explain(execution: Execution) -> dict[str, Any]:
         reasons = [_finished(execution)]
     elif execution.status == Status.REQUESTED:
         reasons, position = _waiting(execution)
-    elif execution.status == Status.RUNNING and (engine := engines.engine_for(execution)) is not None:
-        reasons = engine.waits_for(execution)
+    elif execution.status in _BY_ENGINE and (engine := engines.engine_for(execution)) is not None:
+        canceling = [_canceling(execution)] if execution.status == Status.CANCELING else []
+        reasons = [*canceling, *engine.waits_for(execution)]
     else:
         reasons = [_BY_STATUS[Status(execution.status)](execution)]
     return {
@@ -266,7 +267,8 @@ def _canceling(execution: Execution) -> Reason:
     by = execution.cancelled_by.login if execution.cancelled_by else None
     return _reason(
         "canceling",
-        "Being cancelled: its worker stops the process",
+        "Being cancelled: "
+        + ("its worker stops the process" if execution.worker_id else "what it waits for ends first"),
         execution.cancel_requested_at,
         requested_by=by,
         since=clock.as_text(execution.cancel_requested_at),
@@ -306,6 +308,7 @@ def _cancelled_by_parent(execution: Execution) -> bool:
     return ExecutionHistory.objects.filter(entity_id=execution.pk, reason__startswith="parent ").exists()
 
 
+_BY_ENGINE = (Status.RUNNING, Status.CANCELING)
 _BY_STATUS: dict[Status, Callable[[Execution], Reason]] = {
     Status.SCHEDULING: _scheduling,
     Status.SCHEDULED: _handed_over,

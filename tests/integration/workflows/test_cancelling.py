@@ -71,6 +71,7 @@ def test_cancel_by_policy(policy: str, running: str, last_step: Status) -> None:
     waiting = children_of(execution)[1]
     assert waiting.result["error"] == PARENT_CANCELLED
     assert explain(waiting)["reasons"][0]["details"]["ended_by"] == "parent"
+    assert [reason["code"] for reason in explain(execution)["reasons"]] == ["canceling", "children_running"]
     end(first, last_step, Status.CANCELLED if policy == "cancel_running" else Status.COMPLETED)
     execution.refresh_from_db()
     assert (execution.status, len(children_of(execution))) == ("cancelled", 4)
