@@ -5,10 +5,10 @@ from typing import Any
 
 from apps.core.markers import marked
 from apps.workflows.definition.graph import Graph
-from apps.workflows.engine.book import ChildEnd, Outcome, TaskRun
+from apps.workflows.engine.book import ChildEnd, FailedTask, Outcome, TaskRun
 from apps.workflows.engine.core import Core
 from apps.workflows.engine.memory import MemoryBook, MemoryChild, Surroundings
-from apps.workflows.engine.views import result_view
+from apps.workflows.engine.views import error_in, result_view
 
 MOST_STEPS = 1000
 TOO_LONG = f"The dry run was stopped after {MOST_STEPS} steps"
@@ -34,6 +34,16 @@ class _PaperBook(MemoryBook):
         if len(self.runs) >= MOST_STEPS:
             raise _TooLong
         super().add(run)
+
+    def failures(self) -> list[FailedTask]:
+        """Return what failed and was not handled: with what its child said, of which there is no execution."""
+        results: dict[int | None, Any] = {
+            child.id: child.result for children in self.children.values() for child in children
+        }
+        return [
+            FailedTask(task=each.task, execution=None, error=each.error or error_in(results.get(each.execution)))
+            for each in super().failures()
+        ]
 
 
 def dry_run(graph: Graph, surroundings: Surroundings, results: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from apps.executions.models import Execution
 from apps.executions.storage import open_file_or_packed, read_range, size_of
 from apps.keys import secret_store
 from apps.workers.results import PREVIEW_CHARACTERS, decode
-from apps.workflows.engine.views import result_view
+from apps.workflows.engine.views import error_in, result_view
 
 _ROWS_AT_ONCE = 500
 
@@ -35,8 +35,7 @@ def views_of_children(child_ids: Sequence[int | None], *, real: bool) -> list[An
 def error_of(child_id: int) -> str | None:
     """Return what a failed child says went wrong."""
     child = sql.get(Execution, "id = %s", [child_id])
-    error = child.result.get("error") if child is not None and isinstance(child.result, dict) else None
-    return error if isinstance(error, str) else None
+    return error_in(child.result) if child is not None else None
 
 
 def view_of_execution(child: Execution, *, real: bool) -> Any:

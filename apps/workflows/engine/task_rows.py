@@ -130,10 +130,24 @@ class TaskRows:
         return found
 
     def failures(self) -> list[FailedTask]:
-        """Return what failed and was not handled, without what a child of it said."""
-        text = "SELECT name, last_execution, error FROM workflow_task WHERE workflow_execution = %s"
-        rows = sql.fetch(f"{text} AND status = 'failed' AND block IS NULL ORDER BY finished_at, id", [self._run])
-        return [FailedTask(task=name, execution=child, error=error) for name, child, error in rows]
+        """Return what failed and was not handled, without what a child of it said; of items the first that failed."""
+        text = "SELECT name, iteration, item_count, last_execution, error FROM workflow_task"
+        where = "workflow_execution = %s AND status = 'failed' AND block IS NULL"
+        rows = sql.fetch(f"{text} WHERE {where} ORDER BY finished_at, id", [self._run])
+        return [
+            FailedTask(task=name, execution=self._failed_item(name, iteration) if items else child, error=error)
+            for name, iteration, items, child, error in rows
+        ]
+
+    def _failed_item(self, name: str, iteration: int | None) -> int | None:
+        """Return the first of a task's children that failed; one that was only cancelled stands behind the others."""
+        where = "d.workflow_execution = %s AND d.task_name = %s AND coalesce(d.iteration, -1) = %s"
+        rows = sql.fetch(
+            f"SELECT e.id FROM workflow_task_dispatch d JOIN execution e ON e.id = d.last_attempt WHERE {where}"
+            " AND d.outcome <> 'succeeded' ORDER BY e.status = 'cancelled', d.task_index LIMIT 1",
+            [self._run, name, -1 if iteration is None else iteration],
+        )
+        return rows[0][0] if rows else None
 
     def cancel_waiting(self) -> None:
         """Mark those whose join was never met; the run is over."""

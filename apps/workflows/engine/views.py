@@ -22,6 +22,12 @@ def result_view(result: Any, stdout: Callable[[], str | None]) -> Any:
     return {**_object_in(stdout() or ""), **result}
 
 
+def error_in(result: Any) -> str | None:
+    """Return what the result of a failed child says went wrong."""
+    error = result.get("error") if isinstance(result, dict) else None
+    return error if isinstance(error, str) else None
+
+
 def _object_in(text: str) -> dict[str, Any]:
     text = text.strip()
     if not text.startswith("{"):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from apps.executions.cancelling import cancel_execution
 from apps.executions.dispatch import start_by_engine
 from apps.executions.states import Status
 from tests.clients import signed_in
@@ -53,6 +54,21 @@ def test_run_tells_of_each_task() -> None:
     assert (tasks["j"]["status"], tasks["j"]["waiting_for"]) == ("pending", ["b"])
 
 
+def test_failed_items_name_the_one_that_failed() -> None:
+    workflow = make_workflow([{"name": "a", "action": make_action().ref, "with_items": [1, 2, 3], "concurrency": 3}])
+    execution = start_workflow(workflow)
+    start_by_engine(execution.pk)
+    children = running_children(execution)
+    cancel_execution(children["a", None, 0], by=None)
+    end_child(children["a", None, 1], Status.FAILED, {"error": "full"})
+    end_child(children["a", None, 2], Status.COMPLETED, {"n": 1})
+
+    execution.refresh_from_db()
+
+    failed = {"task": "a", "execution": children["a", None, 1], "error": "full"}
+    assert execution.result["failed_tasks"] == [failed]
+
+
 def test_why_of_a_running_workflow_names_its_children() -> None:
     workflow = make_workflow([{"name": "a", "action": make_action().ref}])
     execution = start_workflow(workflow)
@@ -92,7 +108,7 @@ def test_dry_run_takes_the_given_results() -> None:
     )
     results = {
         "poll": [{"result": {"state": "new"}}, {"result": {"data": {"state": "ready"}}}],
-        "use": [{}, {"status": "failed"}],
+        "use": [{}, {"status": "failed", "result": {"error": "full"}}],
     }
 
     paper = post(workflow.ref, results=results)
@@ -106,6 +122,7 @@ def test_dry_run_takes_the_given_results() -> None:
     ]
     assert paper["steps"][-1]["input"] == [{"n": 1}, {"n": 2}]
     assert (paper["status"], paper["result"]["error"]) == ("failed", "Workflow failed: 1 task(s) failed: use")
+    assert paper["result"]["failed_tasks"] == [{"task": "use", "execution": None, "error": "full"}]
     assert paper["variables"] == {"at": "ready"}
 
 
