@@ -23,7 +23,7 @@ from apps.executions.models import Execution
 from apps.executions.parameters import left_out_text, parameters_of
 from apps.executions.secrets import keep_parameters, without_secrets
 from apps.executions.states import TERMINAL, Status
-from apps.executions.transitions import Step, announce, record_change, record_created, transition
+from apps.executions.transitions import Step, announce, record_all_created, record_change, record_created, transition
 from apps.identity.models import SYSTEM_LOGIN, Identity
 
 DEEPEST = 50  # levels of executions below a root (model.md 4.6)
@@ -138,7 +138,36 @@ def request_children(parent: Execution, requests: Sequence[ExecutionRequest]) ->
 
     Unlike other requests they are no business of the audit trail each: it knows the workflow that was asked for.
     """
-    return [store(_filled_in(request, parent), action=request.action, actor="workflow") for request in requests]
+    executions = [(request.action, _filled_in(request, parent)) for request in requests]
+    waiting = [pair for pair in executions if pair[1].held and pair[1].depth <= DEEPEST]
+    for action, execution in executions:
+        if not execution.held or execution.depth > DEEPEST:
+            store(execution, action=action, actor="workflow")
+    _store_held(waiting, actor="workflow")
+    return [execution for _action, execution in executions]
+
+
+def _store_held(executions: Sequence[tuple[Action, Execution]], *, actor: str) -> None:
+    """Write new executions that are held back, thousands as well as one: neither policies nor dispatch look at them yet."""
+    kept = []
+    for action, execution in executions:
+        execution.config, secrets = without_secrets(execution.config, action.param_schema)
+        kept.append(secrets)
+    rows = [_row(execution) for _action, execution in executions]
+    given = sql.insert_many_returning(Execution, rows, _GIVEN_BACK)
+    for (_action, execution), values, secrets in zip(executions, given, kept, strict=True):
+        _take_over(execution, values)
+        if secrets:
+            keep_parameters(execution, secrets)
+    record_all_created(
+        [
+            (execution, left_out_text(execution.config, execution.env_vars, action.param_schema))
+            for action, execution in executions
+        ],
+        actor=actor,
+    )
+    for _action, execution in executions:
+        announce(execution, Status.REQUESTED)
 
 
 def release(execution: Execution, *, actor: str) -> bool:
@@ -207,10 +236,17 @@ _ATTRIBUTES = {str(f.column): f.attname for f in Execution._meta.concrete_fields
 
 def _insert(execution: Execution) -> None:
     """Write the row, and take over what the database gave it."""
+    _take_over(execution, sql.insert_returning(Execution, _row(execution), _GIVEN_BACK))
+
+
+def _row(execution: Execution) -> dict[str, Any]:
     row = {column: getattr(execution, attribute) for column, attribute in _ATTRIBUTES.items()}
     if isinstance(execution.correlation_id, UUID):
         row["correlation_id"] = execution.correlation_id
-    given = sql.insert_returning(Execution, row, _GIVEN_BACK)
+    return row
+
+
+def _take_over(execution: Execution, given: tuple[Any, ...]) -> None:
     execution.pk, execution.created, execution.updated, execution.correlation_id = given
     execution._state.adding, execution._state.db = False, connection.alias
 

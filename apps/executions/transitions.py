@@ -6,6 +6,7 @@ another status changes nothing and says so. Call inside ``transaction.atomic``.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -33,6 +34,9 @@ TRACKED = (
     "finished_at",
     "cancel_requested_at",
 )
+
+
+_MOST_ROWS = 1000  # in one statement: databases take a limited number of parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,18 +140,27 @@ def history_row(
 
 def record_created(execution: Execution, *, actor: str, reason: str | None = None) -> None:
     """Write the first history row of a new execution."""
-    row = {
-        "time": execution.created,
-        "operation": "INSERT",
-        "entity_id": execution.pk,
-        "entity_ref": execution.action_ref,
-        "changed_fields": ["status"],
-        "new_values": _first_values(execution),
-        "actor": actor,
-        "reason": reason,
-        "epoch": execution.epoch,
-    }
-    sql.insert(ExecutionHistory, [row])
+    record_all_created([(execution, reason)], actor=actor)
+
+
+def record_all_created(created: Sequence[tuple[Execution, str | None]], *, actor: str) -> None:
+    """Write the first history rows of new executions, each with its reason."""
+    rows = [
+        {
+            "time": execution.created,
+            "operation": "INSERT",
+            "entity_id": execution.pk,
+            "entity_ref": execution.action_ref,
+            "changed_fields": ["status"],
+            "new_values": _first_values(execution),
+            "actor": actor,
+            "reason": reason or None,
+            "epoch": execution.epoch,
+        }
+        for execution, reason in created
+    ]
+    for start in range(0, len(rows), _MOST_ROWS):
+        sql.insert(ExecutionHistory, rows[start : start + _MOST_ROWS])
 
 
 def record_change(execution: Execution, *, old: dict[str, Any], new: dict[str, Any], actor: str) -> None:
