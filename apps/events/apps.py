@@ -15,6 +15,7 @@ class EventsConfig(AppConfig):
             stuck,
             triggers,
             visibility,
+            worker_alerts,
         )
         from apps.events.loaders import SensorLoader, TriggerLoader
         from apps.events.models import Sensor, SensorProcess, Trigger
@@ -40,6 +41,7 @@ class EventsConfig(AppConfig):
         register_loader(TriggerLoader())
         register_loader(SensorLoader())
         owners.register("sensor", Sensor)
+        rounds.register(rounds.Round(name="worker alerts", work=worker_alerts.look, every_seconds=15.0))
         rounds.register(rounds.Round(name="stuck executions", work=stuck.look, every_seconds=30.0))
         visibility.describe()
         for name, holds, words in FORMATS:
