@@ -14,7 +14,7 @@ from apps.core.api.grants import by_object, filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, RetrieveMixin, UpdateMixin
 from apps.core.errors import BadRequest
 from apps.executions.errors import ExecutionNotFound
-from apps.executions.models import Execution
+from apps.executions.visibility import visible_to as visible_executions
 from apps.identity import audit
 from apps.inquiries import rights, services
 from apps.inquiries.answers import real_answer
@@ -82,9 +82,11 @@ class InquiryViewSet(CreateMixin, RetrieveMixin, UpdateMixin, DestroyMixin, Attu
     def of_execution(self, request: Request, pk: str) -> Response:
         """List the inquiries of an execution: one, or none."""
         execution_id = query.path_id(pk)
-        if not Execution.objects.filter(pk=execution_id).exists():
+        rows = self.rows().filter(execution=execution_id)
+        # Whoever may see neither it nor its question is not told that it is there.
+        if not rows.exists() and not visible_executions(self.caller).filter(pk=execution_id).exists():
             raise ExecutionNotFound(execution_id)
-        return self._summaries(self.filter_rows(self.rows()).filter(execution=execution_id))
+        return self._summaries(self.filter_rows(rows))
 
     def filter_rows(self, rows: "QuerySet[Inquiry]") -> "QuerySet[Inquiry]":
         params = self.request.query_params

@@ -181,8 +181,11 @@ def test_the_inquiries_of_an_execution():
     assert found["pagination"]["total_items"] == 1
     assert client.get(f"/api/v1/executions/{without.pk}/inquiries").json()["items"] == []
     assert client.get("/api/v1/executions/999999/inquiries").status_code == 404
-    unseen = signed_in(make_identity()).get(f"/api/v1/executions/{inquiry.execution_id}/inquiries")
-    assert (unseen.status_code, unseen.json()["items"]) == (200, [])
+    path = f"/api/v1/executions/{inquiry.execution_id}/inquiries"
+    assert signed_in(make_identity()).get(path).status_code == 404  # neither the execution nor its question is seen
+    of_executions = signed_in(make_holder(grant("executions:read"))).get(path)
+    assert (of_executions.status_code, of_executions.json()["items"]) == (200, [])
+    assert len(signed_in(holder_of("read")).get(path).json()["items"]) == 1
 
 
 # --- Respond ----------------------------------------------------------------------------------------------------
