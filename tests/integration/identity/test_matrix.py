@@ -213,8 +213,10 @@ def expected(operation: Operation, role: str, side: str) -> set[Any]:
             return {IN, ABSENT}  # lists are filtered; 404 where a parameter names nothing
         return {IN, ABSENT} if holds_any(role, names, None) else {DENIED, ABSENT}
     if mode is Mode.FILTERED:
+        if operation.path.endswith("/inquiries"):  # of an execution that one may not see, either
+            return {IN} if holds_any(role, names, side) or holds(role, "executions:read", side) else {ABSENT}
         if operation.collection == "executions":
-            return {IN}  # lists under an execution
+            return {IN}  # what has versions from an execution, whether it is there or not
         parent = PARENT.get(operation.collection, names)
         seen = holds_any(role, names, side) and (
             operation.is_sub_list or names == parent or holds_any(role, parent, side)
