@@ -199,6 +199,11 @@ class WorkflowTask(Row):
                 condition=Q(status="running", outcome__isnull=False),
                 name="workflow_task_put_off",
             ),
+            models.Index(
+                fields=["workflow_execution"],
+                condition=Q(status="running", error__isnull=False, outcome__isnull=True),
+                name="workflow_task_stopping",
+            ),
         )
 
     def __str__(self) -> str:

@@ -4,15 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-from django.db.models import Q
-
 from apps.actions.cached import current_action_of_ref
 from apps.actions.models import Action
 from apps.core import clock, sql
 from apps.core.errors import ValidationFailed
 from apps.core.schemas import secret_paths
 from apps.executions.cancelling import cancel_locked
-from apps.executions.engines import engine_for
+from apps.executions.engines import ASK_REF, engine_for
 from apps.executions.models import Execution
 from apps.executions.parameters import declared_names
 from apps.executions.requests import ExecutionRequest, check_parameters, release, request_children
@@ -28,6 +26,20 @@ DEEPEST = 20  # nested workflows (workflows.md section 14)
 PARENT_CANCELLED = "Cancelled: parent workflow execution was cancelled"
 
 _OF_TASK = "workflow_execution = %s AND task_name = %s AND {iteration}"
+MOST_CANCELLED_AT_ONCE = 300  # of those that wait: each end is looked at by everybody who may wait for it
+
+# The attempts of a task's children that have not ended; those made by hand belong to nobody.
+_ATTEMPTS = """
+SELECT e.id FROM workflow_task_dispatch d JOIN execution e ON e.id = d.execution_id
+WHERE {of_task} AND d.outcome IS NULL AND {wanted}
+UNION ALL
+SELECT e.id FROM workflow_task_dispatch d JOIN execution e ON e.original_execution = d.execution_id
+WHERE {of_task} AND d.outcome IS NULL AND e.workflow_task IS NOT NULL AND {wanted}
+ORDER BY 1 {limit}
+"""
+_WAITS = "e.status IN ('requested', 'scheduling', 'scheduled')"
+_RUNS = "e.status = 'running'"
+_RUNS_BY_ENGINE = f"{_RUNS} AND (e.workflow_def IS NOT NULL OR e.action_ref = '{ASK_REF}')"
 _ROWS_AT_ONCE = 1000  # databases take a limited number of parameters in one statement
 
 
@@ -176,17 +188,27 @@ class Children:
         """
         Cancel the children of a task that have not ended; without ``running`` those that run already finish.
 
+        Of those that wait so many at once as one transaction may take; the sweep comes for the others (``held``).
         ``error``: what those that have not begun come to.
         """
         where, parameters = self._of(run.name, run.iteration)
-        text = f"SELECT execution_id FROM workflow_task_dispatch WHERE {where} AND outcome IS NULL ORDER BY id"
-        first = [row[0] for row in sql.fetch(text, parameters)]
-        for start in range(0, len(first), _ROWS_AT_ONCE):
-            part = first[start : start + _ROWS_AT_ONCE]
-            attempts = Execution.objects.filter(Q(pk__in=part) | Q(original_execution__in=part))
-            own = attempts.filter(workflow_task__isnull=False)  # those made by hand belong to nobody
-            for child in own.filter(status__in=UNFINISHED).select_for_update(no_key=True).order_by("pk"):
+        runs = _RUNS if running else _RUNS_BY_ENGINE
+        going = sql.fetch(_ATTEMPTS.format(of_task=where, wanted=runs, limit=""), [*parameters, *parameters])
+        limit = f"LIMIT {MOST_CANCELLED_AT_ONCE}"
+        waiting = sql.fetch(_ATTEMPTS.format(of_task=where, wanted=_WAITS, limit=limit), [*parameters, *parameters])
+        if len(waiting) == MOST_CANCELLED_AT_ONCE:
+            self._hold_back(where, parameters)
+        found = [row[0] for row in (*going, *waiting)]
+        for start in range(0, len(found), _ROWS_AT_ONCE):
+            rows = Execution.objects.filter(pk__in=found[start : start + _ROWS_AT_ONCE], status__in=UNFINISHED)
+            for child in rows.select_for_update(no_key=True).order_by("pk"):
                 self._cancel_one(child, running=running, error=error)
+
+    def _hold_back(self, where: str, parameters: Sequence[Any]) -> None:
+        """See that none of them starts until its turn to be cancelled comes, in one of the transactions after this."""
+        first = f"SELECT execution_id FROM workflow_task_dispatch WHERE {where} AND outcome IS NULL"
+        values = {"held": True, "demand": None, "updated": clock.now()}
+        sql.update(Execution, values, f"status = 'requested' AND NOT held AND id IN ({first})", parameters)
 
     def _cancel_one(self, child: Execution, *, running: bool, error: str) -> None:
         reason = f"parent {self._execution.pk}"

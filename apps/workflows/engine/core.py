@@ -103,6 +103,17 @@ class Core:
             self._ended.extend(put_off)
             self._work()
 
+    def go_on_stopping(self) -> None:
+        """Cancel more of the children of tasks that are being stopped: one transaction takes so many at once."""
+        stopping = [run for run in self._book.running() if run.error is not None and run.outcome is None]
+        tasks = [run for run in stopping if self._graph.tasks[run.name].type != "parallel"]
+
+        def cancel() -> None:
+            for run in tasks:
+                self._book.cancel_children(run, running=False)
+
+        self._guarded(cancel)
+
     # --- The work ---------------------------------------------------------------------------------------------------
 
     def _guarded(self, step: Callable[[], object]) -> None:

@@ -185,6 +185,15 @@ def go_on(run_id: int) -> None:
             found[0].go_on()
 
 
+def go_on_stopping(run_id: int) -> None:
+    """Cancel more of the children of tasks that are being stopped; the root is locked."""
+    with advancing(run_id) as found:
+        if found is not None:
+            core, book = found
+            book.children.cancelled_by = book.execution.cancelled_by
+            core.go_on_stopping()
+
+
 def time_of_block_is_up(run_id: int, name: str, iteration: int | None) -> None:
     """Stop a parallel block whose time is up; the root is locked."""
     with advancing(run_id) as found:

@@ -50,17 +50,34 @@ _PUT_OFF = """
 SELECT DISTINCT w.execution FROM workflow_task t {put_off} JOIN workflow_execution w ON w.id = t.workflow_execution
 WHERE t.status = 'running' AND t.outcome IS NOT NULL LIMIT %s
 """
+# Runs in which tasks are being stopped whose children still wait: more than one transaction should cancel.
+_STOPPING = """
+SELECT DISTINCT w.execution FROM workflow_task t {stopping} JOIN workflow_execution w ON w.id = t.workflow_execution
+WHERE t.status = 'running' AND t.error IS NOT NULL AND t.outcome IS NULL AND EXISTS (
+    SELECT 1 FROM workflow_task_dispatch d JOIN execution e ON e.id = d.execution_id
+    WHERE d.workflow_execution = t.workflow_execution AND d.task_name = t.name
+    AND coalesce(d.iteration, -1) = coalesce(t.iteration, -1) AND d.outcome IS NULL
+    AND e.status = 'requested' AND e.held)
+LIMIT %s
+"""
 
 
 def go_on() -> None:
-    """Finish some of the tasks that were put off, in each run."""
+    """Finish some of the tasks that were put off, and cancel some of the children, in each run."""
     for execution_id in _put_off(_MOST_RUNS_AT_ONCE):
         _settled(execution_id, _go_on)
+    for execution_id in _stopping(_MOST_RUNS_AT_ONCE):
+        _settled(execution_id, _go_on_stopping)
 
 
 def next_put_off() -> float | None:
-    """Return 0 as long as there are such tasks, else None."""
-    return 0.0 if _put_off(1) else None
+    """Return 0 as long as there are such tasks or children, else None."""
+    return 0.0 if _put_off(1) or _stopping(1) else None
+
+
+def _stopping(most: int) -> list[int]:
+    text = _STOPPING.format(stopping=sql.indexed_by("workflow_task_stopping"))
+    return [row[0] for row in sql.fetch(text, [most])]
 
 
 def _put_off(most: int) -> list[int]:
@@ -149,6 +166,12 @@ def _go_on(execution: Execution) -> None:
     run = run_of(execution.pk)
     if run is not None:
         service.go_on(run.id)
+
+
+def _go_on_stopping(execution: Execution) -> None:
+    run = run_of(execution.pk)
+    if run is not None:
+        service.go_on_stopping(run.id)
 
 
 def _stop_block(task_id: int, _execution: Execution) -> None:

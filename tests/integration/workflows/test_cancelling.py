@@ -14,6 +14,7 @@ from apps.executions.retries import repeat_after_end
 from apps.executions.states import Status
 from apps.executions.transitions import Step, transition
 from apps.executions.why import explain
+from apps.workflows.engine import sweep
 from tests.factories import make_action, make_admin
 from tests.integration.workflows.test_engine_against_model import running_children
 from tests.workflow_runs import children_of, make_workflow, start_workflow
@@ -175,3 +176,27 @@ def test_attempt_made_by_hand_is_not_cancelled_with_the_workflow() -> None:
     assert (execution.status, statuses(execution), by_hand.status) == (
         "cancelled", ["failed", "cancelled"], "requested",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 7])
+def test_many_children_are_cancelled_in_several_transactions(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """None of those that are left starts meanwhile."""
+    monkeypatch.setattr("apps.workflows.engine.children.MOST_CANCELLED_AT_ONCE", 3)
+    task = {"name": "many", "action": make_action().ref, "with_items": list(range(7)), "concurrency": concurrency}
+    execution = started(task)
+
+    cancel_execution(execution.pk, by=make_admin())
+
+    execution.refresh_from_db()
+    left = [child for child in children_of(execution) if child.status == "requested"]
+    assert (execution.status, len(left)) == ("canceling", 4)
+    assert all(child.held and child.demand_id is None for child in left)
+    for _round in range(2):
+        assert sweep.next_put_off() == 0
+        sweep.go_on()
+    execution.refresh_from_db()
+    assert (execution.status, statuses(execution)) == ("cancelled", ["cancelled"] * 7)
+    assert {child.result["error"] for child in children_of(execution)} == {PARENT_CANCELLED}
+    assert sweep.next_put_off() is None
