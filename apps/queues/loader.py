@@ -42,7 +42,7 @@ class QueueLoader:
             raise FaultyComponent(error.message) from error
 
     def remove_stale(self, pack: Pack, kept_refs: Collection[str]) -> list[str]:
-        return delete_stale(WorkQueue.objects.filter(pack_ref=pack.ref, is_adhoc=False), kept_refs)
+        return delete_stale(WorkQueue.objects.filter(pack_ref=pack.ref, from_file=True), kept_refs)
 
 
 def queue_fields(component: Component) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def queue_fields(component: Component) -> dict[str, Any]:
     if action is None:
         raise FaultyComponent(f"there is no action '{action_ref}'", key="dispatch_action")
     return {
+        "from_file": True,
         "label": component.label,
         "description": component.text("description"),
         "dispatch_action": action,

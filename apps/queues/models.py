@@ -33,7 +33,9 @@ class WorkQueue(Row):
         Pack, on_delete=models.SET_NULL, null=True, blank=True, db_column="pack", related_name="queues"
     )
     pack_ref = RefField(null=True, blank=True)
+    # Made without a pack; a queue of a pack, whoever made it, is not changed or deleted by itself.
     is_adhoc = models.BooleanField(default=False, db_default=False)
+    from_file = models.BooleanField(default=False, db_default=False, editable=False)  # and goes when its file goes
     label = Text(max_length=255)
     description = models.TextField(null=True, blank=True)
     enabled = models.BooleanField(default=True, db_default=True)

@@ -30,7 +30,7 @@ def create_queue(
     *, ref: str, dispatch_action_ref: str, owner: Identity | None, pack_ref: str | None = None, **fields: Any
 ) -> WorkQueue:
     """
-    Create an ad-hoc queue; its executions run on behalf of the owner.
+    Create a queue, of its own without a pack; its executions run on behalf of the owner.
 
     Raises QueueRefTaken, NotFound for pack or action, InvalidConfig, UnusableSchema.
     """
@@ -39,7 +39,7 @@ def create_queue(
         ref=ref,
         pack=_pack(pack_ref),
         pack_ref=pack_ref,
-        is_adhoc=True,
+        is_adhoc=pack_ref is None,
         dispatch_action=_action(dispatch_action_ref),
         dispatch_action_ref=dispatch_action_ref,
         owner_identity=owner,

@@ -232,6 +232,15 @@ def test_a_queue_that_a_pack_manages(api: APIClient) -> None:
     assert error(api.delete(f"{QUEUES}/shop.mail")) == (403, text.format("deleted"))
 
 
+def test_a_queue_made_for_a_pack_is_the_packs(api: APIClient) -> None:
+    make_pack(ref="shop")
+
+    made = create(api, ref="shop.mail", pack_ref="shop").json()["data"]
+
+    assert (made["pack_ref"], made["is_adhoc"]) == ("shop", False)
+    assert api.delete(f"{QUEUES}/shop.mail").status_code == 403
+
+
 def test_delete(api: APIClient) -> None:
     queue = make_queue(ref="mail", item_schema={"p": {"type": "string", "secret": True}})
     item = make_item(queue, payload={"p": "hush"})

@@ -127,14 +127,15 @@ def test_an_update_that_the_items_forbid_changes_nothing(register: Register) -> 
     assert queue.allow_pending_update is False
 
 
-def test_what_is_no_longer_there_goes(register: Register) -> None:
+@pytest.mark.parametrize("is_adhoc", [True, False])
+def test_what_is_no_longer_there_goes(register: Register, is_adhoc: bool) -> None:
     register(mail=LEAST)
     make_item(WorkQueue.objects.get())
-    adhoc = make_queue(ref="shop.own", pack=Pack.objects.get(ref="shop"), pack_ref="shop")
+    own = make_queue(ref="shop.own", pack=Pack.objects.get(ref="shop"), pack_ref="shop", is_adhoc=is_adhoc)
 
     assert register() == []
 
-    assert list(WorkQueue.objects.all()) == [adhoc]
+    assert list(WorkQueue.objects.all()) == [own]
     assert not WorkQueueItem.objects.exists()
 
 
