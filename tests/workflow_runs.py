@@ -8,8 +8,9 @@ from apps.actions.models import Action
 from apps.executions.models import Execution
 from apps.executions.requests import ExecutionRequest, request_execution
 from apps.packs.models import Pack
+from apps.workflows.engine.runs import task_graph_of
 from apps.workflows.models import WorkflowDefinition, WorkflowExecution
-from tests.factories import make_action, make_pack
+from tests.factories import make_action, make_execution, make_pack
 from tests.processes import wait_until
 
 _number = itertools.count(1)
@@ -36,6 +37,16 @@ def make_workflow(tasks: Sequence[Mapping[str, Any]], *, pack: Pack | None = Non
 
 def start_workflow(action: Action, **parameters: Any) -> Execution:
     return request_execution(ExecutionRequest(action=action, parameters=parameters or None))
+
+
+def ended_run(action: Action) -> Execution:
+    """An execution of a workflow that has run, as a row without children."""
+    definition = WorkflowDefinition.objects.get(pk=action.workflow_def)
+    execution = make_execution(action=action, status="completed", workflow_def=definition.pk)
+    WorkflowExecution.objects.create(
+        execution=execution, workflow_def=definition, task_graph=task_graph_of(definition), status="completed"
+    )
+    return execution
 
 
 def finished(execution: Execution, *, timeout_seconds: float = 60.0) -> Execution:

@@ -25,6 +25,7 @@ class ItemViewSet(AttuneViewSet[WorkQueueItem]):
     noun = "Queue item"
     serializer_class = ItemSerializer
     serializer_classes: ClassVar = {"create": ItemCreateBody, "update": ItemUpdateBody}
+    lookup_field = "pk"
     pagination_class = KeyPagination
     holds_secrets = frozenset({"create"})
     grants: ClassVar = {

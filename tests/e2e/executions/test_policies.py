@@ -44,4 +44,5 @@ def test_one_at_a_time_through_a_kill(processes: Processes, stack: dict[str, str
     lines = ledger.read_text().split()
     assert "overlap" not in lines
     once = [number for place, number in enumerate(lines) if number not in lines[:place] and lines.count(number) == 1]
-    assert once == sorted(once, key=int)
+    # The one that was handed over when the process was killed may come later, or twice.
+    assert any(rest == sorted(rest, key=int) for rest in [once, *(once[:n] + once[n + 1 :] for n in range(len(once)))])

@@ -40,7 +40,8 @@ ALLOWED = (
 )
 # Routes that answer nothing here: of sign-ins elsewhere, and of what this scene has none of.
 NOTHING_THERE = ("/auth/callback", "/auth/oidc/", "/auth/logout", "/api/v1/inquiries", "/api/v1/queues",
-                 "/api/v1/workflows", "/api/v1/policies", "/api/v1/pack-indices")  # fmt: skip
+                 "/api/v1/workflows", "/api/v1/policies", "/api/v1/pack-indices",
+                 "/api/v1/executions/{id}/workflow")  # fmt: skip
 
 
 class Scene:

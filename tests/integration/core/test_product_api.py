@@ -10,6 +10,7 @@ from apps.events.models import WebhookEventLog
 from apps.executions.artifacts import Origin, add_json_version
 from apps.executions.models import Artifact, Execution, ExecutionHistory
 from apps.identity.models import AuditEvent, IdentityRoleAssignment, IntegrationToken
+from apps.inquiries.models import Inquiry
 from apps.keys.models import Key
 from apps.packs.models import Pack
 from apps.rules.models import Enforcement, RuleDecision
@@ -21,14 +22,18 @@ from tests.factories import (
     make_execution,
     make_holder,
     make_identity,
+    make_item,
     make_key,
     make_pack,
+    make_policy,
+    make_queue,
     make_rule,
     make_runtime,
     make_sensor,
     make_trigger,
     make_worker,
 )
+from tests.workflow_runs import ended_run, make_workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -96,7 +101,7 @@ ALWAYS = {
     ),
 }
 REQUEST = "00000000-0000-0000-0000-000000000000"
-ONE_ROW = {"/api/v1/triggers/{ref}/sensors"}  # a list that never has more
+ONE_ROW = {"/api/v1/triggers/{ref}/sensors", "/api/v1/executions/{id}/inquiries"}  # lists that never have more
 OMITTED_FROM = {
     "/api/v1/actions": {"param_schema", "out_schema", "pack", "is_adhoc", "timeout_seconds"},
     "/api/v1/rules": {"conditions", "pack", "action", "trigger", "is_adhoc", "owner_identity", "priority"},
@@ -136,6 +141,11 @@ class Rows:
         self.identity = make_holder("core.viewer")
         self.audit_event = self._record()
         self.key = make_key(self.pack)
+        self.queue = make_queue(ref="pp.q", pack=self.pack, pack_ref="pp", action=self.action)
+        self.policy = make_policy(action=self.action)
+        self.workflow = make_workflow([{"name": "t", "action": self.action.ref}], pack=self.pack, ref="pp.w")
+        self.run = ended_run(self.workflow)
+        self.inquiry = self._ask(self.execution)
         ExecutionHistory.objects.all().delete()
         WorkerHistory.objects.all().delete()
         self._add_to_parents()
@@ -150,6 +160,7 @@ class Rows:
         )
         make_execution(action=self.action, status="failed", worker=make_worker())
         Artifact.objects.create(ref=f"r{number}", type="other", scope="system", owner="")
+        self._ask(make_execution(action=self.action, status="failed"))
         make_sensor(make_trigger(pack=self.pack, ref=f"pp.t{number}"), pack=self.pack, ref=f"pp.se{number}")
         self._add_to_parents()
 
@@ -157,6 +168,10 @@ class Rows:
         IdentityRoleAssignment.objects.create(identity=make_identity(), role="r")
         self._record()
         make_key(self.pack)
+        make_item(make_queue(pack=self.pack, pack_ref="pp", action=self.action))
+        make_item(self.queue)
+        make_policy(action=self.action)
+        make_workflow([{"name": "t", "action": self.action.ref}], pack=self.pack)
         IntegrationToken.objects.create(
             identity=self.identity, label="t", token_hash=f"{IntegrationToken.objects.count()}"
         )
@@ -188,11 +203,20 @@ class Rows:
             duration_us=1,
         )
 
+    def _ask(self, execution):
+        return Inquiry.objects.create(execution=execution, prompt="?")
+
     def _enforce(self, rule):
         return Enforcement.objects.create(rule=rule, rule_ref=rule.ref, trigger_ref=rule.trigger_ref, payload={})
 
     def path(self, template):
         known = {
+            "/executions/{id}/workflow": self.run.pk,
+            "/inquiries/status/{status}": "pending",
+            "/inquiries/{id}": self.inquiry.pk,
+            "/queues/{ref}": self.queue.ref,
+            "/policies/{ref}": self.policy.ref,
+            "/workflows/{ref}": self.workflow.ref,
             "/executions/{id}": self.execution.pk,
             "/workers/{id}": self.worker.pk,
             "/artifacts/{id}": self.artifact.pk,
