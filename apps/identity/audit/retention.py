@@ -26,7 +26,12 @@ def forget_old() -> bool:
 
 @transaction.atomic
 def _delete_batch(oldest: datetime) -> int:
-    """Several schedulers may be at it: each takes other rows."""
+    """
+    Several schedulers may be at it: each takes other rows.
+
+    The rows are found first: as a subquery PostgreSQL may ask for them anew for every row, and each time get others.
+    """
     old = AuditEvent.objects.filter(created__lt=oldest).order_by("created").select_for_update(skip_locked=True)
-    deleted, _by_model = AuditEvent.objects.filter(pk__in=old.values("pk")[:BATCH_ROWS]).delete()
+    found = list(old.values_list("pk", flat=True)[:BATCH_ROWS])
+    deleted, _by_model = AuditEvent.objects.filter(pk__in=found).delete()
     return deleted
