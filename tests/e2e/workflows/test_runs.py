@@ -121,23 +121,30 @@ def test_items_run_in_their_window(items: int, concurrency: int) -> None:
     assert finished(execution).status == "completed"
     children = children_of(execution)
     assert [child.config for child in children] == [{"n": at, "at": at} for at in range(items)]
+    assert 1 <= most_at_once(children) <= concurrency
+
+
+def most_at_once(children: list[Execution]) -> int:
     moments = [(child.started_at, 1) for child in children] + [(child.updated, -1) for child in children]
     running = most = 0
     for _at, change in sorted(moments):
         running += change
         most = max(most, running)
-    assert 1 <= most <= concurrency
+    return most
 
 
-def test_thousand_items() -> None:
+@pytest.mark.parametrize("concurrency", [1, 3, 1000])
+def test_thousand_items(concurrency: int) -> None:
     load_core_pack()
     execution = run(
-        {"name": "each", "action": "core.noop", "with_items": "{{ range(1000) }}", "concurrency": 1000},
+        {"name": "each", "action": "core.noop", "with_items": "{{ range(1000) }}", "concurrency": concurrency},
         output_map={"n": "{{ length(task.each.items) }}"},
     )
 
     assert finished(execution, timeout_seconds=300).result == {"succeeded": True, "n": 1000}
-    assert {child.status for child in children_of(execution)} == {"completed"}
+    children = children_of(execution)
+    assert {child.status for child in children} == {"completed"}
+    assert most_at_once(children) <= concurrency
 
 
 def test_batches_and_fail_fast() -> None:
