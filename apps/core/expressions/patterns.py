@@ -43,5 +43,7 @@ def search(run: Run, pattern: str, text: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    """Return what is wrong, without the part of the pattern that follows it: a pattern may be a secret."""
     told = error.args[0] if error.args else ""
-    return told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+    text = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+    return text.partition(": ")[0]

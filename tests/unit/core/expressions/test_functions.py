@@ -218,6 +218,14 @@ def test_filters_and_tests_are_no_functions(text):
         value(text)
 
 
+def test_error_of_a_pattern_does_not_show_it():
+    with pytest.raises(ExpressionError) as raised:
+        value("match('(' ~ 'hidden' ~ 'text', 'x')")
+
+    assert str(raised.value).startswith("match: the pattern cannot be used: missing )")
+    assert "hiddentext" not in str(raised.value)
+
+
 def test_errors_of_functions_name_them_and_their_position():
     with pytest.raises(ExpressionError, match=r"^lower: needs a string, not number \(line 2, column 3\)$"):
         value("1 +\n  lower(1)")
