@@ -16,6 +16,7 @@ from apps.keys import secret_store
 from apps.keys.models import SecretSource
 from apps.workflows.engine.book import Ending
 from apps.workflows.engine.database import DatabaseBook
+from apps.workflows.engine.ending import without_secrets_of_output
 from apps.workflows.models import WorkflowLogLine
 
 STREAM = "workflow"  # of the log: <action_ref>.workflow.log
@@ -38,7 +39,7 @@ def close(book: DatabaseBook, ending: Ending) -> None:
     book.write(status=target.value, error_message=ending.error)
     _store_log(book, execution)
     if source not in TERMINAL:
-        _end(execution, source, target, ending)
+        _end(execution, source, target, ending, book.snapshot.out_schema)
 
 
 def _target(source: Status, ending: Ending) -> Status:
@@ -48,10 +49,10 @@ def _target(source: Status, ending: Ending) -> Status:
     return Status.CANCELLED if source == Status.CANCELING else Status(ending.status)
 
 
-def _end(execution: Execution, source: Status, target: Status, ending: Ending) -> None:
+def _end(execution: Execution, source: Status, target: Status, ending: Ending, out_schema: Any) -> None:
     ran = clock.now() - execution.started_at if execution.started_at is not None else timedelta(0)
     columns: dict[str, Any] = {
-        **_result_columns(execution, ending),
+        **_result_columns(execution, ending, out_schema),
         "succeeded": target == Status.COMPLETED,
         "duration_ms": max(0, int(ran.total_seconds() * 1000)),
     }
@@ -69,16 +70,17 @@ def _by_its_task(execution: Execution, ending: Ending) -> bool:
     return seconds is not None and ending.status == "failed" and ending.error == timed_out_text(seconds)
 
 
-def _result_columns(execution: Execution, ending: Ending) -> dict[str, Any]:
-    if ending.secrets:
+def _result_columns(execution: Execution, ending: Ending, out_schema: Any) -> dict[str, Any]:
+    result, secrets = without_secrets_of_output(ending, out_schema)
+    if secrets:
         secret_store.replace(
             secret_store.EXECUTION_RESULT,
             execution.pk,
-            ending.secrets,
+            secrets,
             source_kind=SecretSource.RESULT,
             source_ref=execution.action_ref,
         )
-    columns: dict[str, Any] = {"result": store_large_result(execution, dict(ending.result))}
+    columns: dict[str, Any] = {"result": store_large_result(execution, result)}
     if execution.result_artifact_id is not None:
         columns |= {
             "result_size_bytes": execution.result_size_bytes,
@@ -113,4 +115,4 @@ def definition_gone(execution: Execution) -> None:
 def cannot_begin(execution: Execution, error: str) -> None:
     """Fail an execution of a workflow that has no run."""
     ending = Ending(status="failed", result={"error": error, "succeeded": False, "failed_tasks": []}, error=error)
-    _end(execution, Status(execution.status), Status.FAILED, ending)
+    _end(execution, Status(execution.status), Status.FAILED, ending, None)

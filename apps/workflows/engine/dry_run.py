@@ -1,12 +1,14 @@
 """Run a workflow on paper: the engine's own decisions, with results that somebody gives (workflows.md section 3). Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from apps.core.markers import marked
+from apps.core.markers import Path, marked
+from apps.core.schemas import secret_paths
 from apps.workflows.definition.graph import Graph
 from apps.workflows.engine.book import ChildEnd, FailedTask, Outcome, TaskRun
 from apps.workflows.engine.core import Core
+from apps.workflows.engine.ending import without_secrets_of_output
 from apps.workflows.engine.memory import MemoryBook, MemoryChild, Surroundings
 from apps.workflows.engine.views import error_in, result_view
 
@@ -60,22 +62,25 @@ def dry_run(graph: Graph, surroundings: Surroundings, results: Mapping[str, Any]
     except _TooLong:
         errors.append(TOO_LONG)
     ending = book.ending
+    result: Mapping[str, Any] = {"error": TOO_LONG, "succeeded": False}
+    if ending is not None:
+        result = without_secrets_of_output(ending, surroundings.out_schema)[0]
     return {
         "status": ending.status if ending is not None else "failed",
-        "result": dict(ending.result) if ending is not None else {"error": TOO_LONG, "succeeded": False},
+        "result": result,
         "steps": [_step(book, run) for run in book.runs.values() if run.status != "pending"],
         "variables": book.variables(None),
         "errors": [text for level, text in book.lines if level != "INFO"] + errors,
     }
 
 
-def _play(core: Core, book: MemoryBook, results: Mapping[str, Any]) -> None:
+def _play(core: Core, book: _PaperBook, results: Mapping[str, Any]) -> None:
     core.start()
     while book.ending is None and (end := _next_end(book, results)) is not None:
         core.child_ended(end)
 
 
-def _next_end(book: MemoryBook, results: Mapping[str, Any]) -> ChildEnd | None:
+def _next_end(book: _PaperBook, results: Mapping[str, Any]) -> ChildEnd | None:
     """Return the end of the child that comes next; cancelled ones first."""
     if book.cancelled:
         return book.cancelled.pop(0).end("failed")
@@ -83,9 +88,25 @@ def _next_end(book: MemoryBook, results: Mapping[str, Any]) -> ChildEnd | None:
         child = book.due.popleft()
         if not child.cancelled:
             given = _given(results.get(child.run.name), child)
-            child.result = result_view(given.get("result", {}), lambda: None)
+            result = given.get("result", {})
+            child.result = result_view(result, lambda: None)
+            shown, secrets = marked(result, _secret_places(book, child, result))
+            child.shown = result_view(shown, lambda: None) if secrets else None
             return child.end(_OUTCOMES[given.get("status", "completed")])
     return None
+
+
+def _secret_places(book: _PaperBook, child: MemoryChild, result: Any) -> Iterator[Path]:
+    """Yield where secrets stand in a result: those of the action's schema, those of an answer by the question's."""
+    if not isinstance(result, Mapping):
+        return
+    schema = book.out_schema_of(child)
+    if schema:
+        yield from secret_paths(schema, result)
+        yield from (("data", *path) for path in secret_paths(schema, result.get("data")))
+    asked = child.spec.parameters.get("response_schema")
+    if isinstance(asked, Mapping):
+        yield from (("response", *path) for path in secret_paths(asked, result.get("response")))
 
 
 def _given(found: Any, child: MemoryChild) -> Mapping[str, Any]:

@@ -1,8 +1,11 @@
 """What a run comes to (workflows.md 4.2 and 10). Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from apps.core.expressions import ExpressionError
+from apps.core.markers import marked, path_of, restored
+from apps.core.schemas import secret_paths
 from apps.workflows.engine.book import Book, Ending, FailedTask
 from apps.workflows.engine.joins import unmet_text
 from apps.workflows.engine.rendering import rendered
@@ -43,3 +46,14 @@ def _completed(book: Book) -> Ending:
         key = name.replace("~", "~0").replace("/", "~1")
         secrets |= {f"/{key}{spot}": value for spot, value in kept.secrets.items()}
     return Ending(status="completed", result=result, secrets=secrets)
+
+
+def without_secrets_of_output(ending: Ending, out_schema: Any) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Return the result with markers for what the schema calls secret as well, and what stands behind all of them."""
+    shown = dict(ending.result)
+    whole = restored(shown, ending.secrets)
+    places = secret_paths(out_schema, whole) if out_schema else []
+    if not places:
+        return shown, ending.secrets
+    known = [path for text in ending.secrets if (path := path_of(text, shown)) is not None]
+    return marked(whole, [*known, *places])

@@ -74,7 +74,7 @@ def _names(task: Task, index: int, shown: Any, real: Any) -> dict[str, Any]:
 def _child(book: Book, task: Task, place: Place, index: int | None) -> ChildSpec:
     if task.input:
         document = dict(task.input)
-        parameters = rendered_for_child(book, document, place, book.secret_places(task, document))
+        parameters = rendered_for_child(book, task, document, place)
     else:
         parameters = _whole_parameters(book, task)
     return ChildSpec(

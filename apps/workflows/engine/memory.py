@@ -25,6 +25,7 @@ class MemoryChild:
     outcome: Outcome | None = None
     cancelled: bool = False
     result: Any = None
+    shown: Any = None  # the result with markers for secrets, None when it has none
 
     def end(self, outcome: Outcome) -> ChildEnd:
         run = self.run
@@ -40,6 +41,8 @@ class Surroundings:
     config: Mapping[str, Any] = field(default_factory=dict)
     system: Mapping[str, Any] = field(default_factory=dict)
     schemas: Mapping[str, Any] = field(default_factory=dict)  # param_schema by action ref; all that exist
+    out_schemas: Mapping[str, Any] = field(default_factory=dict)  # the same of results
+    out_schema: Any = None  # of the workflow
     check_actions: bool = False
 
 
@@ -214,8 +217,8 @@ class MemoryBook:
         children = self.children.get((run.name, run.iteration), [])
         return view_of(
             run,
-            last=lambda: next((child.result for child in children if child.id == run.last_child), None),
-            items=lambda: [child.result for child in children],
+            last=lambda: next((_result(child, real=real) for child in children if child.id == run.last_child), None),
+            items=lambda: [_result(child, real=real) for child in children],
             below={sub.name: sub for sub in self.sub_tasks(run.name, run.iteration)},
             view=lambda sub: self.view(sub, real=real),
         )
@@ -223,6 +226,9 @@ class MemoryBook:
     def secret_places(self, task: Task, parameters: Mapping[str, Any]) -> Collection[tuple[str | int, ...]]:
         schema = self._given.schemas.get(task.action or "")
         return secret_paths(schema, parameters) if schema else ()
+
+    def out_schema_of(self, child: MemoryChild) -> Any:
+        return self._given.out_schemas.get(self.graph.tasks[child.run.name].action or "")
 
     def takes(self, task: Task, name: str) -> bool:
         schema = to_json_schema(self._given.schemas.get(task.action or "")) or {}
@@ -236,3 +242,7 @@ class MemoryBook:
     def end(self, ending: Ending) -> None:
         assert self.ending is None, "a run ends once"
         self.ending = ending
+
+
+def _result(child: MemoryChild, *, real: bool) -> Any:
+    return child.result if real or child.shown is None else child.shown

@@ -32,11 +32,17 @@ def dry_run_of(
         "trigger_ref": None,
     }
     config = shown_config(workflow.pack)
+    schemas = Action.objects.filter(ref__in=refs).values_list("ref", "param_schema", "out_schema")
+    of_parameters, of_results = {}, {}
+    for ref, param_schema, out_schema in schemas:
+        of_parameters[ref], of_results[ref] = param_schema, out_schema
     surroundings = Surroundings(
         parameters=filled,
         shown=shown,
         config=config if isinstance(config, dict) else {},
         system=system,
-        schemas=dict(Action.objects.filter(ref__in=refs).values_list("ref", "param_schema")),
+        schemas=of_parameters,
+        out_schemas=of_results,
+        out_schema=workflow.out_schema,
     )
     return dry_run(graph, surroundings, results)

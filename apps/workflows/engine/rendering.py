@@ -11,6 +11,7 @@ from typing import Any
 
 from apps.core.expressions import Rendering, render_with
 from apps.core.markers import MARKER, MARKER_KEY, is_marker, pointer
+from apps.workflows.definition.graph import Task
 from apps.workflows.engine.book import Book
 from apps.workflows.engine.reading import reads_of_document
 from apps.workflows.engine.scope import Place, scope_for
@@ -54,12 +55,13 @@ def with_markers(value: Any, real: Any, spots: Collection[Spot]) -> Kept:
     return Kept(value=value, secrets=secrets)
 
 
-def rendered_for_child(book: Book, document: Any, place: Place, places: Collection[Spot]) -> Any:
+def rendered_for_child(book: Book, task: Task, document: Any, place: Place) -> Any:
     """
-    Return the parameters of a child, with the real values in its secret ``places``.
+    Return the parameters of a child of the task, with the real values in its secret places.
 
     Raises ExpressionError, and SecretExposed when a secret would go anywhere else.
     """
+    places = book.secret_places(task, document)
     reads = reads_of_document(document)
     openly = scope_for(book, reads, place)
     if not places:
@@ -68,9 +70,20 @@ def rendered_for_child(book: Book, document: Any, place: Place, places: Collecti
         real = scope_for(book, reads, place, real=True)
         scope_at = lambda spot: real if _covered(spot, places) else openly  # noqa: E731  # as short as it gets
         value = render_with(Rendering(scope=openly, scope_at=scope_at), document).value
-    exposed = [spot for spot in secret_spots(value) if not _covered(spot, places)]
+    spots = [spot for spot in secret_spots(value) if not _covered(spot, places)]
+    return _with_real(book, task, document, place, value, spots) if spots else value
+
+
+def _with_real(book: Book, task: Task, document: Any, place: Place, value: Any, spots: Collection[Spot]) -> Any:
+    """Return the parameters with real values for markers that a template brought into secret places below its own."""
+    places = book.secret_places(task, value)
+    exposed = [spot for spot in spots if not _covered(spot, places)]
     if exposed:
         raise SecretExposed(exposed)
+    scope = scope_for(book, reads_of_document(document), place, real=True)
+    real = render_with(Rendering(scope=scope), document).value
+    for spot in spots:
+        value = _replaced(value, spot, _at(real, spot))
     return value
 
 

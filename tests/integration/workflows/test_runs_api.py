@@ -7,6 +7,7 @@ import pytest
 from apps.executions.cancelling import cancel_execution
 from apps.executions.dispatch import start_by_engine
 from apps.executions.states import Status
+from apps.workflows.models import WorkflowDefinition
 from tests.clients import signed_in
 from tests.factories import make_action, make_execution
 from tests.integration.workflows.test_engine_against_model import end_child, running_children
@@ -14,6 +15,7 @@ from tests.workflow_runs import make_workflow, start_workflow
 
 pytestmark = pytest.mark.django_db
 SECRET = "correct horse battery"
+MARKER = {"$attune_secret": True, "redacted": True}
 
 
 def post(ref: str, **body: Any) -> Any:
@@ -160,6 +162,31 @@ def test_dry_run_shows_no_secret() -> None:
     assert "Secret value cannot be assigned to non-secret parameter path(s): text" in paper["errors"][0]
 
 
+def test_dry_run_shows_no_secret_of_the_given_results() -> None:
+    secret = {"key": {"type": "string", "secret": True}}
+    kept = {"kept": "{{ result() }}"}
+    asks = {"prompt": "Key?", "response_schema": secret}
+    uses = {"password": "{{ task.a.key }}{{ task.ask.response.key }}"}
+    sends = make_action(param_schema={"password": {"type": "string", "secret": True}})
+    workflow = make_workflow(
+        [
+            {"name": "a", "action": make_action(out_schema=secret).ref, "next": [{"publish": [kept], "do": ["ask"]}]},
+            {"name": "ask", "action": "core.ask", "input": asks, "next": [{"publish": ["answer"], "do": ["use"]}]},
+            {"name": "use", "action": sends.ref, "input": uses, "when": f"{{{{ task.a.key == '{SECRET}' }}}}"},
+        ],
+        out_schema={"pin": {"type": "string", "secret": True}},
+        output_map={"key": "{{ workflow.kept.key }}", "pin": "{{ task.a.pin }}"},
+    )
+    for result in ({"key": SECRET, "pin": SECRET[:7]}, {"data": {"key": SECRET}, "pin": SECRET[:7]}):
+        results = {"a": {"result": result}, "ask": {"result": {"response": {"key": SECRET}}}}
+
+        paper = post(workflow.ref, results=results)
+
+        assert SECRET not in str(paper)
+        assert paper["steps"][2]["input"] == {"password": MARKER}
+        assert paper["result"] == {"succeeded": True, "key": MARKER, "pin": MARKER}
+
+
 def test_dry_run_refuses_what_is_no_result() -> None:
     workflow = make_workflow([{"name": "a", "action": "c.a"}])
 
@@ -168,3 +195,14 @@ def test_dry_run_refuses_what_is_no_result() -> None:
     )
 
     assert response.status_code == 422
+
+
+def test_run_of_a_workflow_that_is_gone_fails() -> None:
+    execution = start_workflow(make_workflow([{"name": "a", "action": "core.noop"}]))
+    WorkflowDefinition.objects.all().delete()
+
+    assert start_by_engine(execution.pk)
+
+    execution.refresh_from_db()
+    assert execution.status == "failed"
+    assert execution.result["error"] == f"Workflow '{execution.action_ref}' does not exist any more"

@@ -6,12 +6,14 @@ import pytest
 from django.db import connection, transaction
 
 from apps.actions.models import Action
+from apps.core.markers import MARKER
 from apps.executions import trees
 from apps.executions.dispatch import start_by_engine
 from apps.executions.models import Execution
 from apps.executions.secrets import real_config, take_out_of_result
 from apps.executions.states import Status
 from apps.executions.transitions import Step, transition
+from apps.keys import secret_store
 from apps.workflows.engine.showing import run_data
 from tests.factories import make_action
 from tests.integration.workflows.test_cancelling import begin
@@ -136,3 +138,47 @@ def test_secret_output_travels_to_the_outer_workflow() -> None:
     assert inner_run.status == "completed"
     assert real_config(use) == {"password": SECRET}
     assert_unseen(execution)
+
+
+def test_secrets_inside_of_one_template_arrive_where_the_child_keeps_them() -> None:
+    keeps = {"codes": {"type": "array", "items": {"type": "string", "secret": True}}}
+    keeps["account"] = {"type": "object", "properties": {"pin": {"type": "string", "secret": True}}}
+    given = {"account": {"name": "open", "pin": SECRET}, "codes": [SECRET, f"{SECRET} 2"]}
+    passed_on = {"account": "{{ parameters.account }}", "codes": "{{ parameters.codes + [parameters.codes.0] }}"}
+    child = make_action(param_schema=keeps).ref
+    execution, exposing = (
+        start_workflow(make_workflow([{"name": "a", "action": child, "input": each}], param_schema=keeps), **given)
+        for each in (passed_on, {"account": {"name": "{{ parameters.account }}"}})
+    )
+
+    assert start_by_engine(execution.pk)
+    assert start_by_engine(exposing.pk)
+
+    (child_run,) = children_of(execution)
+    assert real_config(child_run) == {**given, "codes": [SECRET, f"{SECRET} 2", SECRET]}
+    (task,) = run_data(exposing)["tasks"]
+    assert task["error"] == "Secret value cannot be assigned to non-secret parameter path(s): account.name.pin"
+    assert_unseen(execution)
+
+
+def test_what_the_output_schema_calls_secret_is_kept_apart() -> None:
+    pin = {"type": "object", "properties": {"pin": {"type": "string", "secret": True}}}
+    workflow = make_workflow(
+        [{"name": "a", "action": make_action().ref}],
+        param_schema=TOKEN,
+        out_schema={"made": {"type": "string", "secret": True}, "account": pin},
+        output_map={
+            "made": "{{ task.a.half }} {{ task.a.half }}",
+            "account": {"pin": "{{ task.a.half }}", "token": "{{ parameters.token }}"},
+        },
+    )
+    execution = started(workflow)
+    (child,) = running_children(execution).values()
+
+    end_child(child, Status.COMPLETED, {"half": "half"})
+
+    execution.refresh_from_db()
+    account = {"pin": MARKER, "token": MARKER}
+    assert execution.result == {"succeeded": True, "made": MARKER, "account": account}
+    stored = secret_store.get(secret_store.EXECUTION_RESULT, execution.pk)
+    assert stored == {"/made": "half half", "/account/pin": "half", "/account/token": SECRET}
