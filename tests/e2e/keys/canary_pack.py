@@ -128,6 +128,114 @@ if given.get("how") == "fail":
 print(json.dumps({"password": password, "many": [password], "open": "nothing"}))
 """
 
+# What works off items of queues: it says its secrets in its acknowledgement as well.
+_HANDLER = r"""
+import base64, hashlib, json, sys
+given = json.load(sys.stdin)
+token, item = given["token"], given["queue_item"]
+for secret in (token, given["account"]["pin"]):
+    print(hashlib.sha256(secret.encode()).hexdigest(), secret, flush=True)
+    print(secret, base64.b64encode(secret.encode()).decode(), file=sys.stderr, flush=True)
+if given["how"] == "raise":
+    raise ValueError(token, given)
+said = {"id": item["id"], "status": "completed" if item["attempt_count"] > 1 else "retry", "summary": f"sent {token}"}
+said["error"] = f"{token} was refused"
+print(json.dumps({"queue_ack": {"version": 1, "items": [said]}, "item": item, "token": token}))
+"""
+
+# Each secret goes the ways that there are in a workflow, and the odd ones fail with it in their hands.
+_FLOW = """
+tasks:
+  - name: pass
+    action: canary.python
+    input:
+      token: "{{ parameters.token }}"
+      certificate: "Bearer {{ parameters.certificate }}"
+      account: "{{ parameters.account }}"
+      codes: "{{ parameters.codes + [parameters.token] }}"
+    next:
+      - when: "{{ succeeded() and parameters.token != 'x' and result().stdout != parameters.certificate }}"
+        publish:
+          - token: "{{ parameters.token }}"
+          - mixed: {pin: "pin {{ parameters.account.pin }}", upper: "{{ parameters.token | string | upper }}"}
+          - result
+          - wrong: "{{ parameters[parameters.token] }}"
+        do: [each, make, nested, ask, fail, odd_input, odd_items, exposed]
+      - when: "{{ parameters[parameters.token] == 1 }}"
+      - when: "{{ parameters.token > 5 or int(parameters.token) }}"
+      - when: "{{ from_json(parameters.token) }}"
+      - when: "{{ match('(' ~ parameters.token, 'x') }}"
+      - when: "{{ base64_decode(parameters.account.pin) }} {{ parameters.token }}"
+  - name: each
+    action: canary.inline
+    when: "{{ parameters.token != 'x' }}"
+    with_items: "{{ parameters.codes + [workflow.token, parameters.token] }}"
+    concurrency: 2
+    input: {token: "{{ item }}", certificate: "{{ item }} {{ workflow.mixed.pin }}"}
+    next: [{publish: [{items: "{{ result().items }}"}]}]
+  - name: make
+    action: canary.output
+    input: {pieces: "{{ parameters.pieces }}"}
+    next:
+      - {publish: [{made: "{{ result().password }}"}, {all: "{{ result() }}"}], do: [use]}
+  - name: use
+    action: canary.shell
+    input: {token: "{{ task.make.password }}", certificate: "{{ workflow.made }}", codes: "{{ workflow.all.many }}"}
+  - name: nested
+    action: canary.inner
+    input:
+      token: "{{ workflow.token }}"
+      certificate: "{{ parameters.certificate }}"
+      account: "{{ parameters.account }}"
+      pieces: "{{ parameters.pieces }}"
+    next: [{publish: [{nested: "{{ result().token }}"}, {made_inside: "{{ result().made }}"}], do: [use_nested]}]
+  - name: use_nested
+    action: canary.inline
+    input: {token: "{{ task.nested.token }}", certificate: "{{ task.nested.listed.0 }}"}
+  - name: ask
+    action: core.ask
+    input:
+      prompt: "Password for {{ parameters.account.name }}?"
+      response_schema: {password: {type: string, secret: true}, open: {type: boolean}}
+    next:
+      - when: "{{ result().response.password != 'x' and result().response.open }}"
+        publish: [{answer: "{{ result().response }}"}]
+        do: [use_answer]
+  - name: use_answer
+    action: canary.node
+    input: {token: "{{ task.ask.response.password }}", certificate: "{{ workflow.answer.password }}"}
+  - name: fail
+    action: canary.python
+    retry: {count: 1}
+    input: {token: "{{ parameters.token }}", certificate: "{{ parameters.certificate }}", how: raise}
+  - name: odd_input
+    action: canary.python
+    input: {token: "{{ parameters[parameters.token] }}"}
+  - name: odd_items
+    action: canary.python
+    with_items: "{{ from_json(parameters.token)[parameters.token] }}"
+    input: {token: "{{ item }}"}
+  - name: exposed
+    action: core.echo
+    input: {message: "{{ parameters.token }} and {{ workflow.mixed.pin }}"}
+    next: [{when: "{{ failed() }}", publish: [{error: "{{ result().error }}"}]}]
+"""
+
+_INNER = """
+output:
+  token: {type: string, secret: true}
+  made: {type: string, secret: true}
+tasks:
+  - {name: a, action: canary.inline, next: [{publish: [{kept: "{{ parameters }}"}, {told: "{{ result() }}"}]}]}
+output_map:
+  token: "{{ parameters.token }}"
+  text: "the token is {{ parameters.token }}"
+  listed: ["{{ workflow.kept.certificate }}", {pin: "{{ parameters.account.pin }}"}]
+  told: "{{ workflow.told }}"
+  made: "{{ parameters.pieces | join }}"
+  wrong: "{{ parameters[parameters.token] }}"
+"""
+
 
 def _action(name: str, runner: str, entry_point: str, more: str = "") -> str:
     return f"ref: canary.{name}\nlabel: {name}\nrunner_type: {runner}\nentry_point: {entry_point}\n{more}"
@@ -167,6 +275,10 @@ FILES = {
         "output:\n  password: {type: string, secret: true}\n  many: {type: array, items: {type: string, secret: true}}\n",
     ),
     "actions/output.py": _OUTPUT,
+    "actions/handler.yaml": _action("handler", "python", "handler.py", _with_parameters("output_format: json\n")),
+    "actions/handler.py": _HANDLER,
+    "workflows/flow.yaml": f"ref: canary.flow\nlabel: Flow\nversion: 1.0.0\n{_with_parameters(_FLOW)}",
+    "workflows/inner.yaml": f"ref: canary.inner\nlabel: Inner\nversion: 1.0.0\n{_with_parameters(_INNER)}",
     "triggers/hook.yaml": (
         "ref: canary.hook\nlabel: Hook\noutput:\n  token: {type: string, secret: true}\n"
         "  account: {type: object, properties: {pin: {type: string, secret: true}}}\n  level: {type: integer}\n"

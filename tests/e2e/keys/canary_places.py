@@ -4,7 +4,7 @@ import contextlib
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -149,9 +149,10 @@ _NAMES = re.compile(r"{(\w+)}")
 class Crawl:
     """Asks every GET route of the OpenAPI document about everything there is."""
 
-    def __init__(self, client: httpx.Client, most: int) -> None:
+    def __init__(self, client: httpx.Client, most: int, *, executions: Sequence[int] = ()) -> None:
         self._client = client
         self._most = most
+        self._executions = list(map(str, executions))  # asked about besides
         self._ids: dict[str, list[str]] = {}
         self.statuses: dict[str, set[int]] = {}
 
@@ -182,7 +183,7 @@ class Crawl:
     def _values(self, name: str, parent: str, *, is_last: bool) -> list[str]:
         match name:
             case "status":
-                return ["completed", "failed", "timeout", "cancelled"]
+                return ["completed", "failed", "timeout", "cancelled", "responded"]
             case "stream":
                 return ["stdout", "stderr"]
             case "entity_type":
@@ -204,7 +205,8 @@ class Crawl:
             answer = self._client.get(path, params={"per_page": 500})
             rows = answer.json().get("data") if answer.status_code == 200 else None
             found = [str(row[field]) for row in rows or () if isinstance(row, dict) and row.get(field) is not None]
-            self._ids[key] = _some(list(dict.fromkeys(found)), self._most)
+            besides = self._executions if path == "/api/v1/executions" else []
+            self._ids[key] = list(dict.fromkeys(besides + _some(list(dict.fromkeys(found)), self._most)))
         return self._ids[key]
 
 
@@ -213,6 +215,7 @@ def _some(values: list[str], most: int) -> list[str]:
     return values[::step]
 
 
+_MANY = re.compile("/(executions|rules|queues|inquiries)/")  # where more than two pages of a kind are looked at
 _LINKS = re.compile(r'(?:href|action|hx-get)="(/admin/[^"#?]*)')
 
 
@@ -233,16 +236,19 @@ class Console:
     def __exit__(self, *_error: object) -> None:
         self.client.close()
 
-    def post(self, path: str, **fields: str) -> httpx.Response:
-        form = {**fields, "csrfmiddlewaretoken": token_of(self.client.get(path))}
+    def post(self, path: str, *, on: str = "", **fields: str) -> httpx.Response:
+        """Send a form that stands on the page ``on``, by default that of the same path."""
+        form = {**fields, "csrfmiddlewaretoken": token_of(self.client.get(on or path))}
         return self.client.post(path, data=form, headers={"Referer": str(self.client.base_url.join(path))})
 
-    def places(self) -> Iterator[Place]:
-        waiting, known, kinds = ["/admin/"], {"/admin/"}, dict[str, int]()
+    def places(self, *first: str) -> Iterator[Place]:
+        """Yield the pages that are to be looked at first, and what can be reached."""
+        waiting, kinds = [*first, "/admin/"], dict[str, int]()
+        known = set(waiting)
         for path in waiting:
             kind = re.sub(r"/\d+/", "/N/", path)
             kinds[kind] = kinds.get(kind, 0) + 1
-            most = self._most if "/executions/" in kind or "/rules/" in kind else 2
+            most = self._most if _MANY.search(kind) else 2
             if kinds[kind] > most or path.endswith(("/logout/", "/jsi18n/")):
                 continue
             answer = self.client.get(path)
