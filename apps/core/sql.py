@@ -6,7 +6,7 @@ database's. Values go through the model's fields all the same, so that both data
 here knows a domain; table and column names come from models, values are always parameters.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -52,12 +52,15 @@ def fetch(text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
 
 
 def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
-    """Insert rows that all have the same columns; the database fills in its defaults."""
-    if not rows:
-        return
-    names = tuple(rows[0])
-    parameters = [value for row in rows for value in _adapted(model, row)]
-    _run(_insert_text(model, names, len(rows)), parameters, _nothing)
+    """Insert any number of rows that all have the same columns; the database fills in its defaults."""
+    for part in _portions(rows):
+        parameters = [value for row in part for value in _adapted(model, row)]
+        _run(_insert_text(model, tuple(part[0]), len(part)), parameters, _nothing)
+
+
+def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), _MOST_ROWS):
+        yield rows[start : start + _MOST_ROWS]
 
 
 def insert_returning(model: type[models.Model], row: Row, returning: Sequence[str]) -> tuple[Any, ...]:
@@ -78,8 +81,7 @@ def insert_many_returning(
     """
     fields = [_fields(model)[name] for name in returning]
     found: list[tuple[Any, ...]] = []
-    for start in range(0, len(rows), _MOST_ROWS):
-        part = rows[start : start + _MOST_ROWS]
+    for part in _portions(rows):
         text = f"{_insert_text(model, tuple(part[0]), len(part))} RETURNING {', '.join(map(_quoted, returning))}"
         parameters = [value for row in part for value in _adapted(model, row)]
         found += sorted(_run(text, parameters, _all_rows), key=_first)

@@ -36,9 +36,6 @@ TRACKED = (
 )
 
 
-_MOST_ROWS = 1000  # in one statement: databases take a limited number of parameters
-
-
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of an execution: from where to where, by whom, and what else is written with it."""
@@ -159,8 +156,7 @@ def record_all_created(created: Sequence[tuple[Execution, str | None]], *, actor
         }
         for execution, reason in created
     ]
-    for start in range(0, len(rows), _MOST_ROWS):
-        sql.insert(ExecutionHistory, rows[start : start + _MOST_ROWS])
+    sql.insert(ExecutionHistory, rows)
 
 
 def record_change(execution: Execution, *, old: dict[str, Any], new: dict[str, Any], actor: str) -> None:

@@ -99,8 +99,7 @@ class Children:
             }
             for spec, child in zip(specs, children, strict=True)
         ]
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            sql.insert(WorkflowTaskDispatch, rows[start : start + _ROWS_AT_ONCE])
+        sql.insert(WorkflowTaskDispatch, rows)
         return children
 
     @cached_property

@@ -12,8 +12,6 @@ from apps.workflows.rerun.plan import Owed, Plan, from_json, to_json
 MANUAL = "manual_retry"
 _WHOLE = ""  # the JSON pointer of a whole document
 
-_ROWS_AT_ONCE = 1000
-
 
 def keep(
     execution: Execution, *, source: int | None, task_graph: Any, plan: Plan, inputs: Mapping[str, Mapping[str, Any]]
@@ -70,8 +68,7 @@ class Rerun:
             return None
         kept = [row for row in rows if row["outcome"] == "succeeded"]
         made = [{**row, "workflow_execution": run_id, "task_name": name, "released": True} for row in kept]
-        for start in range(0, len(made), _ROWS_AT_ONCE):
-            sql.insert(WorkflowTaskDispatch, made[start : start + _ROWS_AT_ONCE])
+        sql.insert(WorkflowTaskDispatch, made)
         return frozenset(row["task_index"] for row in kept if row["task_index"] is not None)
 
     def _read(self) -> Plan:

@@ -1,6 +1,6 @@
 """Copy into a new run what is taken over from the old one: tasks with their results, and the variables they published."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apps.core import sql
@@ -14,7 +14,6 @@ _COPIED = (
     "name", "iteration", "status", "outcome", "triggered_by", "triggered_iteration", "joined", "transitions", "published",
     "started_at", "finished_at", "error", "last_execution", "block", "item_count", "window",
 )  # fmt: skip
-_ROWS_AT_ONCE = 500  # databases take a limited number of parameters in one statement
 
 
 def take_over(plan: Plan, *, source: int, run_id: int) -> None:
@@ -22,7 +21,7 @@ def take_over(plan: Plan, *, source: int, run_id: int) -> None:
     taken, waiting = set(plan.taken_over), set(plan.waiting)
     rows = WorkflowTask.objects.filter(workflow_execution=source).order_by("pk")
     old = [row for row in rows if (row.name, row.iteration) in taken | waiting]
-    _insert(WorkflowTask, [_copied(row, run_id, waits=(row.name, row.iteration) in waiting) for row in old])
+    sql.insert(WorkflowTask, [_copied(row, run_id, waits=(row.name, row.iteration) in waiting) for row in old])
     ended = [row for row in old if (row.name, row.iteration) in taken]
     secrets = _secrets_of(ended)
     _copy_secrets(ended, secrets, run_id)
@@ -35,11 +34,6 @@ def _copied(row: WorkflowTask, run_id: int, *, waits: bool) -> dict[str, Any]:
     if waits:
         copied |= {"status": TaskStatus.PENDING, "finished_at": None}
     return {**copied, "workflow_execution": run_id, "reused_from": None if waits else row.last_execution}
-
-
-def _insert(model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        sql.insert(model, rows[start : start + _ROWS_AT_ONCE])
 
 
 def _secrets_of(rows: Iterable[WorkflowTask]) -> dict[int, dict[str, Any]]:
@@ -68,7 +62,7 @@ def _copy_children(rows: Iterable[WorkflowTask], source: int, run_id: int) -> No
     old = WorkflowTaskDispatch.objects.filter(workflow_execution=source, outcome__isnull=False).order_by("pk")
     columns = ("task_name", "task_index", "iteration", "execution_id", "last_attempt", "released", "outcome")
     made = [{**row, "workflow_execution": run_id} for row in old.values(*columns) if row["task_name"] in names]
-    _insert(WorkflowTaskDispatch, made)
+    sql.insert(WorkflowTaskDispatch, made)
 
 
 def _publish_again(rows: Iterable[WorkflowTask], secrets: Mapping[int, Mapping[str, Any]], run_id: int) -> None:
