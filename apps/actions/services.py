@@ -36,8 +36,16 @@ def create_action(*, pack_ref: str, **fields: Any) -> Action:
     return action
 
 
-def update_action(action: Action, changes: Mapping[str, Any]) -> Action:
-    """Change some fields of an action; the same errors as creating one. A workflow's own follows its action."""
+@transaction.atomic
+def update_action(action_id: int, changes: Mapping[str, Any]) -> Action:
+    """
+    Change some fields of an action; the same errors as creating one, and NotFound for the action.
+
+    A workflow's own follows its action: it is locked and read anew, so that nobody comes between the two rows.
+    """
+    action = Action.objects.select_for_update(no_key=True, of=("self",)).filter(pk=action_id).first()
+    if action is None:
+        raise NotFound("The action was deleted meanwhile")
     _refuse_own_program(action, changes)
     values = _with_runtime(_checked(changes))
     for name, value in values.items():

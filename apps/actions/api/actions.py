@@ -101,7 +101,7 @@ class ActionViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
     def perform_update(self, row: Action, data: dict[str, Any]) -> Action:
         if SETS in data and data[SETS] != getattr(row, SETS):
             require_delegation(self.caller, data[SETS], BEYOND_OWN_ACCESS)
-        return self._reread(services.update_action(row, data))
+        return self._reread(services.update_action(row.pk, data))
 
     def perform_destroy(self, row: Action) -> None:
         row.delete()

@@ -13,7 +13,7 @@ Base views. A ViewSet states what exists by composing mixins; what is not offere
 
         def filter_rows(self, rows): ...                        # query parameters -> filters, for lists
         def perform_create(self, data): return services.create_action(..., by=self.caller.identity)
-        def perform_update(self, row, data): return services.update_action(row, **data)
+        def perform_update(self, row, data): return services.update_action(row.pk, data)
         def perform_destroy(self, row): services.delete_action(row)
 
 Verbs are POST sub-resources: ``@route(detail=True, methods=["post"])`` on a method, classified in ``grants`` by the

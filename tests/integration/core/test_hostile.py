@@ -510,12 +510,12 @@ def test_null_under_an_optional_key_is_as_if_it_were_left_out(product):
 
 @of_the_product
 def test_row_that_vanishes_while_it_is_changed_is_not_found(product):
-    from apps.actions.models import Action
-    from apps.actions.services import update_action
     from apps.core.api.handler import translate
+    from apps.events.models import Trigger
+    from apps.events.triggers import update_trigger
 
-    action = Action.objects.get(ref="pp.a")
-    Action.objects.filter(pk=action.pk).delete()
+    trigger = Trigger.objects.get(ref="pp.t")
+    Trigger.objects.filter(pk=trigger.pk).delete()
     with pytest.raises(Exception, match="did not affect") as caught:
-        update_action(action, {"label": "late"})
+        update_trigger(trigger, {"label": "late"})
     assert translate(caught.value).status == 404

@@ -183,7 +183,7 @@ def test_what_waits_follows_an_edit_of_its_action(announced: Announced) -> None:
     dispatch_waiting()
     assert announced == []
 
-    update_action(action, {"worker_selector": {}})
+    update_action(action.pk, {"worker_selector": {}})
     put_in_line()
     dispatch_waiting()
     assert announced == [(plain.pk, follows.pk, 1)]

@@ -371,7 +371,7 @@ def test_edit_of_the_action_keeps_the_groups(announced: Announced) -> None:
     requests(action, {"site": "a"})
     started(announced)
     full, free = requests(action, {"site": "a"}, {"site": "b"})
-    update_action(action, {"worker_selector": {"gpu": "1"}})
+    update_action(action.pk, {"worker_selector": {"gpu": "1"}})
     full.refresh_from_db()
     assert full.demand is not None
     assert full.demand.requirements["selector"] == {"gpu": "1"}

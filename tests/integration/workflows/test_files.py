@@ -250,11 +250,21 @@ def test_changing_workflow_and_action_at_once_keeps_them_in_step(packs_dir: Path
     services.create_workflow(ref="lab.flow", pack_ref="lab", label="x", version="1.0.0", definition=definition())
     client = make_admin()
     statuses: list[int] = []
+    labels: list[tuple[str, str]] = []
+    rounds = 30
+
+    def compare() -> None:
+        labels.append((WorkflowDefinition.objects.get().label, Action.objects.get(ref="lab.flow").label))
+
+    start, end = threading.Barrier(2), threading.Barrier(2, action=compare)
 
     def change(address: str, label: str) -> None:
         try:
-            for number in range(10):
-                statuses.append(signed_in(client).put(address, {"label": f"{label} {number}"}).status_code)
+            session = signed_in(client)
+            for number in range(rounds):
+                start.wait(60)
+                statuses.append(session.put(address, {"label": f"{label} {number}"}).status_code)
+                end.wait(60)
         finally:
             connection.close()
 
@@ -267,5 +277,5 @@ def test_changing_workflow_and_action_at_once_keeps_them_in_step(packs_dir: Path
     for thread in threads:
         thread.join()
 
-    assert set(statuses) == {200}
-    assert WorkflowDefinition.objects.get().label == Action.objects.get(ref="lab.flow").label
+    assert statuses == [200] * 2 * rounds
+    assert [pair for pair in labels if pair[0] != pair[1]] == []
