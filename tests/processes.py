@@ -211,12 +211,14 @@ class Processes:
         return self._keep(Process(argv, environment))
 
     def end(self) -> None:
-        for process in self._started:
+        """End all that were started, together; more may be started afterwards."""
+        ending, self._started = self._started, []
+        for process in ending:
             if process.alive:
                 with contextlib.suppress(ProcessLookupError):
                     process.thaw()
                     process.terminate()
-        for process in self._started:
+        for process in ending:
             process.end()
 
     def _keep(self, process: Kept) -> Kept:

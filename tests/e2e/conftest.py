@@ -43,7 +43,7 @@ def migrated(migrated_database: Path | str) -> Callable[[Path], Path]:
 
 
 @pytest.fixture
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+def stack(request: pytest.FixtureRequest, processes: Processes, tmp_path: Path) -> Iterator[dict[str, str]]:
     """
     The environment of a product of its own: nothing on SQLite, a database and the broker elsewhere.
 
@@ -55,16 +55,18 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
         return
     with _new_database(request.getfixturevalue("migrated_database")) as environment:
         yield environment
+        processes.end()  # while there still is a database that they can say goodbye to
 
 
 @pytest.fixture
-def empty_stack() -> Iterator[dict[str, str]]:
+def empty_stack(processes: Processes) -> Iterator[dict[str, str]]:
     """As ``stack``, for a product that makes its tables itself."""
     if not ON_POSTGRESQL:
         yield {}
         return
     with _new_database() as environment:
         yield environment
+        processes.end()
 
 
 def _migrate(directory: Path, **environment: str) -> None:

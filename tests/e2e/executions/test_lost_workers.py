@@ -26,9 +26,10 @@ LEASE_SECONDS = float(QUICK["ATTUNE_LEASE_SECONDS"])
 
 
 @pytest.fixture
-def outages() -> Iterator[Outages]:
+def outages(processes: Processes) -> Iterator[Outages]:
     with own_services() as started:
         yield started
+        processes.end()  # while there still is a database that they can say goodbye to
 
 
 class Cluster:
