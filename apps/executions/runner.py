@@ -18,7 +18,7 @@ from apps.core import clock, sql
 from apps.executions import trees
 from apps.executions.artifacts import record_allocated_sizes
 from apps.executions.dispatch import dispatch_on_commit
-from apps.executions.jobs import job_of
+from apps.executions.jobs import ActionMissing, job_of
 from apps.executions.log_versions import keys_of_logs_on_disk, register_logs
 from apps.executions.models import Execution
 from apps.executions.results import store_result
@@ -78,7 +78,10 @@ def _program(execution: Execution, control: RunControl, agent: WorkerAgent) -> J
     except LeaseOver:
         raise
     except Exception as error:  # our own mistake must not leave the row running for ever
-        logger.exception("Execution %s could not be prepared", execution.pk)
+        if isinstance(error, ActionMissing):  # deleted meanwhile, which is nobody's fault
+            logger.warning("Execution %s could not be prepared: %s", execution.pk, error)
+        else:
+            logger.exception("Execution %s could not be prepared", execution.pk)
         reason = f"{type(error).__name__}: {error}" if str(error) else "Execution failed during preparation"
         return JobReport(
             outcome="failed",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 
 from apps.actions.models import Action
 from apps.executions.models import Artifact, ArtifactVersion, Execution, ExecutionHistory
@@ -172,6 +173,18 @@ def test_missing_file_of_a_pack_action_fails_with_the_reason(core_pack: Pack) ->
         "succeeded": False,
         "error": f"No executable content found for action '{action.ref}': gone.py",
     }
+
+
+def test_action_that_was_deleted_before_the_start_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    action = shell("echo never")
+    with transaction.atomic():
+        execution = request_execution(ExecutionRequest(action=action))
+        action.delete()
+
+    assert ended(execution).status == Status.FAILED
+    assert execution.result is not None
+    assert f"The action '{execution.action_ref}' no longer exists" in execution.result["error"]
+    assert "Traceback" not in caplog.text
 
 
 def test_cancel_of_a_running_execution_leaves_no_process() -> None:
