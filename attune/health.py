@@ -5,8 +5,8 @@ import logging
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
-from django.views.decorators.http import require_safe
 
+from attune.pages import safe_page
 from attune.preflight import check_database
 from settings.env import CannotStart
 
@@ -16,22 +16,22 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 2
 
 
-@require_safe
+@safe_page
 def health(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
+@safe_page
 def live(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
-@require_safe
+@safe_page
 def ready(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=503 if _database_problem() else 200)
 
 
-@require_safe
+@safe_page
 def detailed(request: HttpRequest) -> HttpResponse:
     problem = _database_problem()
     if problem:

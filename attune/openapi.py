@@ -5,11 +5,12 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.response import Response
+
+from attune.pages import safe_page
 
 # The page's scripts are our own files; Swagger UI sets styles as it goes.
 CONTENT_SECURITY_POLICY = (
@@ -26,7 +27,7 @@ def document() -> bytes:
     return rendered
 
 
-@require_safe
+@safe_page
 def document_view(request: HttpRequest) -> HttpResponse:
     return HttpResponse(document(), content_type="application/json")
 

@@ -1,5 +1,7 @@
 """Every route of the product."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, URLResolver, include, path
@@ -8,6 +10,12 @@ from django.views.generic import RedirectView
 from apps.core.api.handler import InternalError, body_of
 from apps.core.errors import BadRequest
 from attune import health, openapi
+from attune.pages import Page, safe_page
+
+
+def _redirect(**target: Any) -> Page:
+    return safe_page(RedirectView.as_view(**target))
+
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include(health.urlpatterns)),
@@ -15,10 +23,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include(openapi.urlpatterns)),
     path("admin/", admin.site.urls),
     # What people type: the address alone, or without the last slash.
-    path("", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
-    path("admin", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
-    path("api/v1/", RedirectView.as_view(pattern_name="docs", http_method_names=["get", "head"])),
-    path("login", RedirectView.as_view(url="/admin/login/", query_string=True, http_method_names=["get", "head"])),
+    path("", _redirect(pattern_name="admin:index")),
+    path("admin", _redirect(pattern_name="admin:index")),
+    path("api/v1/", _redirect(pattern_name="docs")),
+    path("login", _redirect(url="/admin/login/", query_string=True)),
 ]
 
 

@@ -31,6 +31,16 @@ def test_health_page_answers_without_a_token(client: Client, path: str, body: di
     assert (json.loads(response.content) if response.content else None) == body
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/health", "/health/detailed", "/ready", "/healthz", "/api-spec/openapi.json", "/docs", "/api/v1/", "/login"],
+)
+def test_pages_to_read_cannot_be_written(path: str) -> None:
+    response = Client(enforce_csrf_checks=True).post(path)
+
+    assert response.status_code == 405
+
+
 @pytest.mark.django_db(transaction=True)
 def test_health_page_tells_that_the_database_is_away(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     away = {"NAME": "/nowhere/at/all.sqlite3"} if connection.vendor == "sqlite" else {"PORT": "1", "HOST": "127.0.0.1"}
