@@ -34,8 +34,10 @@ class FiringSerializer(serializers.Serializer):
 
 
 class ScheduleSerializer(serializers.Serializer):
-    """What rules and unsaved settings have in common."""
+    """What a timer will do; settings that are not saved have no rule, and count as enabled when the trigger is."""
 
+    rule_ref = serializers.CharField(allow_null=True)
+    enabled = serializers.BooleanField()
     trigger_ref = serializers.CharField()
     timezone = serializers.CharField()
     misfire = serializers.ChoiceField(["skip", "once", "all"])
@@ -66,7 +68,8 @@ class TriggerUpcomingView(AttuneView):
     @extend_schema(request=UpcomingBody, responses=ScheduleSerializer)
     def post(self, request: Request, ref: str) -> Response:
         """Preview settings of a timer."""
-        if not visible_triggers(self.caller).filter(ref=ref).exists():
+        trigger = visible_triggers(self.caller).filter(ref=ref).first()
+        if trigger is None:
             raise NotFound(f"Trigger '{ref}' not found")
         if ref not in KIND_OF_TRIGGER:
             raise BadRequest(f"Trigger '{ref}' is not a timer trigger")
@@ -79,4 +82,5 @@ class TriggerUpcomingView(AttuneView):
             count=body.get("count") or DEFAULT_COUNT,
             now=now,
         )
-        return envelopes.single({"trigger_ref": ref, **shown_preview(preview)})
+        known = {"rule_ref": None, "trigger_ref": ref, "enabled": trigger.enabled}
+        return envelopes.single({**known, **shown_preview(preview)})

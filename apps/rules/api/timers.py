@@ -24,7 +24,6 @@ from apps.rules.visibility import visible_rules
 
 class RuleScheduleSerializer(ScheduleSerializer):
     rule_ref = serializers.CharField()
-    enabled = serializers.BooleanField()
 
 
 class RuleTimerSerializer(serializers.Serializer):

@@ -151,7 +151,9 @@ def test_preview_of_settings_that_are_not_saved(api: APIClient) -> None:
 
     assert response.status_code == 200
     assert response.json()["data"] == {
+        "rule_ref": None,
         "trigger_ref": "core.intervaltimer",
+        "enabled": True,
         "timezone": "UTC",
         "misfire": "skip",
         "dst": "shift",
