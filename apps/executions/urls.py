@@ -43,9 +43,10 @@ _routes = [
     path("actions/<str:ref>/queue-stats", QueueStatsViewSet.as_view({"get": "queue_stats"})),
     path("history/<str:entity_type>", HistoryViewSet.as_view({"get": "list"})),
     path("artifacts", _artifacts.as_view({"get": "list", "post": "create"})),
-    path("artifacts/ref/<str:ref>", _artifacts.as_view({"get": "by_ref"})),
-    path("artifacts/ref/<str:ref>/versions/upload", _uploads.as_view({"post": "upload_by_ref"})),
-    path("artifacts/ref/<str:ref>/versions/file", _versions.as_view({"post": "allocate_by_ref"})),
+    # The ref of an artifact may hold slashes.
+    path("artifacts/ref/<path:ref>/versions/upload", _uploads.as_view({"post": "upload_by_ref"})),
+    path("artifacts/ref/<path:ref>/versions/file", _versions.as_view({"post": "allocate_by_ref"})),
+    path("artifacts/ref/<path:ref>", _artifacts.as_view({"get": "by_ref"})),
     path("artifacts/<str:pk>", _artifacts.as_view({"get": "retrieve", "put": "update", "delete": "destroy"})),
     path("artifacts/<str:pk>/progress", _artifacts.as_view({"post": "progress"})),
     path("artifacts/<str:pk>/data", _artifacts.as_view({"put": "data"})),

@@ -495,6 +495,18 @@ def test_logs_are_found_by_the_ref_of_their_execution(client):
     assert client.get(f"{ROOT}/ref/execution.{'9' * 40}.stdout").status_code == 404
 
 
+def test_a_ref_may_hold_slashes(client):
+    ref = "builds/main 1.0/log"
+    made = client.post(ROOT, {**NEW, "ref": ref}).json()["data"]
+    in_path = f"{ROOT}/ref/builds%2Fmain%201.0%2Flog"
+
+    assert client.get(in_path).json()["data"]["id"] == made["id"]
+    assert client.post(f"{in_path}/versions/file", {"type": "file_text"}).json()["data"]["artifact"] == made["id"]
+    upload = {"file": SimpleUploadedFile("a.txt", b"text")}
+    response = client.post(f"{in_path}/versions/upload", upload, format="multipart")
+    assert (response.status_code, response.json()["data"]["artifact"]) == (201, made["id"])
+
+
 @pytest.mark.django_db(transaction=True)
 def test_versions_inserted_at_once_get_different_numbers(artifacts_dir):
     artifact = make_artifact(retention_limit=3)
