@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db.models import Q
-from django.utils.dateparse import parse_date, parse_datetime
 
 from apps.core.errors import BadRequest, NotFound
 
 MAX_ID = 2**63 - 1
 LONGEST_FRAGMENT = 1000
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")  # Python refuses to read more digits
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 Params = Mapping[str, str]
@@ -160,14 +160,13 @@ def parse_integer(value: str) -> int | None:
 
 def parse_moment(value: str) -> datetime | None:
     """Return the aware UTC time, or None when the text is none."""
-    repaired = value.strip()
+    repaired = value.strip().upper()  # RFC 3339 knows ``t`` and ``z``, too
     if len(repaired) > 11 and repaired[-6:-5] == " " and repaired[-3:-2] == ":":
         repaired = f"{repaired[:-6]}+{repaired[-5:]}"  # a plus that was not escaped arrives as a blank
+    if not _MOMENT.fullmatch(repaired):  # Python reads weeks and other forms of ISO 8601
+        return None
     try:
-        day = parse_date(repaired) if len(repaired) == len("2026-01-31") else None
-        found = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else parse_datetime(repaired)
-        if found is None:
-            return None
+        found = datetime.fromisoformat(repaired)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

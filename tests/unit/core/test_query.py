@@ -54,6 +54,7 @@ def test_path_id_that_is_no_number_is_a_bad_request():
         "2026-01-31T12:00:00",
         "2026-01-31 12:00:00",
         "2026-01-31T12:00:00.000Z",
+        "2026-01-31t12:00:00z",
     ],
 )
 def test_moment_is_utc_when_it_has_no_offset(text):
@@ -65,7 +66,11 @@ def test_moment_of_a_day_is_its_midnight():
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "2026-02-30", "2026-13-01T00:00:00Z", "12:00", "0001-01-01T00:00:00+14:00", "1700000000"]
+    "text",
+    [
+        *("yesterday", "2026-02-30", "2026-13-01T00:00:00Z", "12:00", "0001-01-01T00:00:00+14:00", "1700000000"),
+        *("2026-W05-6", "20260131", "20260131T120000Z", "2026-01-31T12"),
+    ],
 )
 def test_moment_refuses_what_is_no_time(text):
     with pytest.raises(BadRequest):
