@@ -13,6 +13,7 @@ import logging
 
 from django.db import DatabaseError, connection
 
+from apps.core import ending
 from apps.identity.audit import trail
 from attune.bridge import Bridge
 from attune.holding import Holding, may_be_held
@@ -61,6 +62,7 @@ async def _live(receive: Receive, send: Send) -> None:
                 return
             await send({"type": "lifespan.startup.complete"})
             continue
+        await asyncio.to_thread(ending.begin)
         await asyncio.to_thread(trail.flush)
         await send({"type": "lifespan.shutdown.complete"})
         return

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
+from apps.core import ending
 from apps.events.sensors.supervisor import Supervisor
 from apps.executions.doorbell import Doorbell
 from apps.identity.audit import trail
@@ -118,6 +119,7 @@ class Product:
     def stop(self) -> bool:
         """End what was started, sensors and worker first while the API still answers; return whether all of it ended."""
         clean = True
+        ending.begin()
         if self._doorbell is not None:
             self._doorbell.close()
         if self._scheduler is not None:

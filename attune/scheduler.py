@@ -58,10 +58,10 @@ class Scheduler:
 
     def turn(self) -> float:
         """Do what is due; return the seconds until the next turn. A fault is logged and the next turn tries again."""
-        waits = [self._do(part) for part in self._parts()]
+        waits = [self._do(part) for part in self._parts() if not self._stop.is_set()]
         self._housekeeping.turn()
         close_old_connections()  # on PostgreSQL the wait holds none
-        return max(_SHORTEST_WAIT_SECONDS, min(waits))
+        return max(_SHORTEST_WAIT_SECONDS, min(waits, default=0.0))
 
     def _parts(self) -> list[Round]:
         return [_SWEEP, *rounds.registered()]

@@ -18,6 +18,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
+from apps.core import ending
 from apps.workers import environments, history, holder, lease
 from apps.workers.lease import Claimant, Held, Lease, Renewal, Times, boottime
 from apps.workers.models import Worker, WorkerRole, WorkerStatus
@@ -427,7 +428,7 @@ class WorkerAgent:
                 work()
                 return
             except _PASSING as error:
-                if time.monotonic() > ends_at:
+                if time.monotonic() > ends_at or ending.has_given_up():
                     logger.warning("Worker %r could not say goodbye: %s; its lease runs out", self.name, error)
                     return
             except Exception:

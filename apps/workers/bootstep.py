@@ -17,6 +17,7 @@ from celery.worker import state
 from django.conf import settings
 from kombu import Queue
 
+from apps.core import ending
 from apps.identity.audit import trail
 from apps.workers import remote_control  # noqa: F401  # its remote-control command must be known
 from apps.workers.agent import NameTaken, WorkerAgent
@@ -95,6 +96,7 @@ class AgentStep(bootsteps.StartStopStep):
     def _stop_in_order(self) -> None:
         """Stop the agent, and only then Celery's own loops."""
         logger.info("Worker %r stops: no new work, what runs may finish", self._name)
+        ending.begin()
         try:
             if self._agent is not None:
                 self._agent.stop()

@@ -90,4 +90,4 @@ def _new_database(template: Path | str = "template1") -> Iterator[dict[str, str]
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         connection.execute(create.format(sql.Identifier(name), sql.Identifier(str(template))))
         yield {"DATABASE_URL": f"{server}/{name}", "CELERY_BROKER_URL": settings.CELERY_BROKER_URL}
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -21,6 +21,7 @@ from itertools import islice
 from django.conf import settings
 from django.db import close_old_connections, connection
 
+from apps.core import ending
 from apps.identity.audit import storing
 from apps.identity.audit.entry import Entry
 
@@ -103,7 +104,8 @@ class Trail:
                 return True
             self._hurry = True
             self._work.notify()
-            return self._written.wait_for(lambda: self._count_written >= wanted, timeout_seconds)
+            self._written.wait_for(lambda: self._count_written >= wanted or self._ending, timeout_seconds)
+            return self._count_written >= wanted
 
     def close(self, timeout_seconds: float = STOP_SECONDS) -> bool:
         """Flush and end the thread; what cannot be written is logged. Returns whether all was written."""
@@ -182,6 +184,9 @@ class Trail:
                     logger.info("Audit events are written again, after %.0f s", time.monotonic() - failed_at)
                 return True
             with self._lock:
+                if ending.has_given_up():
+                    self._ending = True
+                    self._written.notify_all()
                 if self._work.wait_for(lambda: self._ending, pause):
                     return False
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

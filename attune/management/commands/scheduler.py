@@ -4,6 +4,7 @@ import sys
 from textwrap import dedent
 from typing import Any
 
+from apps.core import ending
 from apps.core.commands import ConsoleCommand
 from apps.identity.audit import trail
 from attune.preflight import check_database, check_encryption
@@ -36,6 +37,7 @@ class Command(ConsoleCommand):
             self.stdout.flush()  # a pipe would keep it until the end
             while not request.wait(_LOOK_SECONDS) and scheduler.alive:
                 continue
+            ending.begin()
             scheduler.ask_to_stop()
             scheduler.join()
         trail.flush()

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
+from apps.core import ending
 from apps.core.commands import ConsoleCommand
 from apps.events.sensors.supervisor import Supervisor
 from apps.workers.agent import NameTaken, WorkerAgent
@@ -72,6 +73,7 @@ def _run(agent: WorkerAgent, stopping: StopRequest) -> bool:
     while not stopping.wait(_LOOK_SECONDS) and supervisor.alive:
         continue
     ended_by_itself = not stopping.is_set()
+    ending.begin()
     clean = supervisor.stop()
     agent.stop(0)
     return clean and not ended_by_itself
