@@ -169,12 +169,14 @@ def _aggregate(settings: Mapping[str, Any], group: Group, entry: Entry, store: W
     since = entry.at - span
     counted = store.count(group, after=since) + 1
     if counted < wanted:
+        first = store.newest(group, after=since, nth=counted - 1) if counted > 1 else None
         _add(store, group, entry, span)
-        seconds = settings["window_seconds"]
+        until = (first or entry.at) + span
         return Passage(
             outcome="aggregating",
             key=_shown_key(settings, group),
-            reason=f"{counted} of {wanted} events within {seconds} s so far",
+            reason=f"{counted} of {wanted} events within {settings['window_seconds']} s so far; "
+            f"the first of them counts until {_text(until)}",
         )
     entries = [*store.entries(group, after=since), entry]
     store.clear(group)
@@ -201,8 +203,13 @@ def _throttle(settings: Mapping[str, Any], group: Group, entry: Entry, store: Wi
         reason = f"The limit of {limit} is reached; the next one passes from {_text(free_at)} on"
         return Passage(outcome="throttled", key=_shown_key(settings, group), reason=reason)
     waiting = store.count(group, after=entry.at)
-    if waiting >= settings.get("max_delayed", DEFAULT_MAX_DELAYED):
-        reason = f"The limit of {limit} is reached and {waiting} executions are delayed already"
+    most_delayed = settings.get("max_delayed", DEFAULT_MAX_DELAYED)
+    if waiting >= most_delayed:
+        again_at = (store.newest(group, after=entry.at, nth=most_delayed) if most_delayed else None) or free_at
+        reason = (
+            f"The limit of {limit} is reached and {waiting} executions are delayed already; "
+            f"the next one is taken from {_text(again_at)} on"
+        )
         return Passage(outcome="throttled", key=_shown_key(settings, group), reason=reason)
     _add(store, group, Entry(at=free_at, event_id=entry.event_id), span)
     reason = f"The limit of {limit} is reached; this one is delayed until {_text(free_at)}"

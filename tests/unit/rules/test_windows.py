@@ -70,6 +70,18 @@ def test_aggregate_forgets_what_is_older_than_its_window() -> None:
     assert matches.outcomes(0, 9, 11, 12) == ["aggregating", "aggregating", "aggregating", None]
 
 
+def test_aggregate_says_until_when_its_first_event_counts() -> None:
+    matches = Matches(aggregate={"count": 3, "window_seconds": 10})
+
+    reasons = [matches.at(second).reason for second in (0, 9, 11)]
+
+    assert reasons == [
+        "1 of 3 events within 10 s so far; the first of them counts until 2030-01-01T00:00:10.000Z",
+        "2 of 3 events within 10 s so far; the first of them counts until 2030-01-01T00:00:10.000Z",
+        "2 of 3 events within 10 s so far; the first of them counts until 2030-01-01T00:00:19.000Z",
+    ]
+
+
 def test_throttle_drops_above_its_rate() -> None:
     matches = Matches(throttle={"max": 2, "window_seconds": 10})
 
@@ -87,6 +99,28 @@ def test_throttle_delays_so_that_the_rate_holds() -> None:
     assert [passage.not_before for passage in passages[1:3]] == [
         START + timedelta(seconds=10), START + timedelta(seconds=20),
     ]  # fmt: skip
+
+
+def test_throttle_says_from_when_on_it_delays_again() -> None:
+    matches = Matches(throttle={"max": 1, "window_seconds": 10, "on_limit": "delay", "max_delayed": 2})
+    matches.outcomes(0, 1, 2)
+
+    reason = matches.at(3).reason
+
+    assert reason is not None
+    assert reason.endswith("2 executions are delayed already; the next one is taken from 2030-01-01T00:00:10.000Z on")
+    assert matches.outcomes(9.9, 10) == ["throttled", "delayed"]
+
+
+def test_throttle_that_delays_none_says_when_the_next_one_passes() -> None:
+    matches = Matches(throttle={"max": 1, "window_seconds": 10, "on_limit": "delay", "max_delayed": 0})
+    matches.at(0)
+
+    reason = matches.at(1).reason
+
+    assert reason is not None
+    assert reason.endswith("from 2030-01-01T00:00:10.000Z on")
+    assert matches.outcomes(10) == [None]
 
 
 def test_windows_act_in_their_order() -> None:
