@@ -37,6 +37,7 @@ class Row(ImmutableRow):
 
     class Meta:
         abstract = True
+        base_manager_name = "objects"  # references that become null with a deletion are writes as well
 
     def set(self, **fields: Any) -> Self:
         """Set the given fields and save just these (and ``updated``)."""

@@ -2,13 +2,14 @@
 
 import json
 from functools import cached_property
+from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 
 from apps.actions.models import Action, ArtifactRetentionPolicy, OnWorkerLost, Policy
-from apps.core.fields import JSONList, RandomUUID, RefField, Text
+from apps.core.fields import JSONList, Now, RandomUUID, RefField, Text
 from apps.core.models import BaseQuerySet, HistoryRow, ImmutableRow, Row
 from apps.executions.states import ON_A_WORKER, TERMINAL, UNFINISHED, Status
 from apps.identity.models import Identity
@@ -47,6 +48,11 @@ class Demand(Row):
 
 
 class ExecutionQuerySet(BaseQuerySet["Execution"]):
+    def update(self, **fields: Any) -> int:
+        """Write; ``updated`` of one that has ended stays the moment at which it ended."""
+        moved = Case(When(status__in=TERMINAL, then=F("updated")), default=Now())
+        return super().update(**{"updated": moved, **fields})
+
     def unfinished(self) -> "ExecutionQuerySet":
         return self.filter(status__in=UNFINISHED)
 
