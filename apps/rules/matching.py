@@ -141,7 +141,7 @@ class _Decision:
             "status": status.value,
             "payload": self.event.payload if isinstance(self.event.payload, dict) else {},
             "condition": "all",
-            "conditions": rule.conditions,
+            "conditions": rule.conditions if rule.conditions is not None else {},  # null is "always", like none
             "resolved_at": clock.now(),
         }
         (enforcement_id,) = sql.insert_returning(Enforcement, row, ("id",))

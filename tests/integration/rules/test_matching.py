@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import JSONField, Value
 
 from apps.core import clock
 from apps.events.models import Event, Trigger
@@ -37,6 +38,17 @@ def use_of(rule: Rule) -> RuleUse:
 
 def outcomes(event: Event) -> dict[str, str]:
     return dict(RuleDecision.objects.filter(event=event.pk).values_list("rule_ref", "outcome"))
+
+
+def test_conditions_that_are_null_in_the_column_always_hold() -> None:
+    trigger = make_trigger()
+    rule, other = make_rule(trigger=trigger), make_rule(trigger=trigger)
+    Rule.objects.filter(pk=rule.pk).update(conditions=Value(None, JSONField()))
+
+    event = happen(trigger, {"host": "db1"})
+
+    assert outcomes(event) == {rule.ref: "matched", other.ref: "matched"}
+    assert Enforcement.objects.get(rule=rule).conditions == {}
 
 
 def test_each_rule_decides_once_and_a_match_starts_one_execution() -> None:
