@@ -1,5 +1,6 @@
 """What holds everywhere. Read from the environment only here and in ``env.py``."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,7 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+TZ_OF_THIS_HOST = os.environ.get("TZ")  # programs get this one: Django sets its own in the process's environment
 STATIC_URL = "static/"
 STATIC_ROOT = None
 WHITENOISE_USE_FINDERS = True  # one process, one command: nothing to collect first

@@ -197,7 +197,7 @@ def _ask(checks: Iterable[Check], services: RunnerServices) -> Answers:
 
 def _run(binary: str, args: tuple[str, ...], services: RunnerServices) -> tuple[str, int, str] | None:
     """Return path, exit code and output of a program, None when it is not there or does not end in time."""
-    variables = inherited(os.environ)
+    variables = inherited(os.environ, time_zone=settings.TZ_OF_THIS_HOST)
     path = services.find_program(binary, variables["PATH"])
     if not path:
         return None

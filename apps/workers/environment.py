@@ -14,9 +14,14 @@ _NOT_IN_NAMES = re.compile(r"[^A-Z0-9]")
 _TEMPLATE = re.compile(r"\{(pack_dir|env_dir|interpreter|action_file|manifest_path)\}")
 
 
-def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the few variables of the worker's own environment that every program gets."""
-    return {**DEFAULTS, **{name: environment[name] for name in INHERITED if name in environment}}
+def inherited(environment: Mapping[str, str], *, time_zone: str | None) -> dict[str, str]:
+    """
+    Return the few variables of the worker's own environment that every program gets.
+
+    ``time_zone`` is the TZ it was started with, None without one: what ``environment`` has by now is Django's.
+    """
+    own = {name: environment[name] for name in INHERITED if name in environment and name != "TZ"}
+    return {**DEFAULTS, **own, **({} if time_zone is None else {"TZ": time_zone})}
 
 
 def render_template(template: str, values: Mapping[str, str | None]) -> str | None:

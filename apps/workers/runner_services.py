@@ -5,6 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from django.conf import settings
+
 from apps.workers.environment import inherited
 from apps.workers.guard import Guard
 from apps.workers.orphans import Orphans
@@ -29,7 +31,7 @@ class RunnerServices:
 
     def start(self) -> None:
         """Make the private directory, become the parent of orphans, start the guard."""
-        self.inherited = inherited(os.environ)
+        self.inherited = inherited(os.environ, time_zone=settings.TZ_OF_THIS_HOST)
         self.directory = Path(tempfile.mkdtemp(prefix="attune-worker-"))
         self.orphans.start()
         if self.guard:

@@ -261,7 +261,7 @@ def _run(services: RunnerServices, command: process.Command) -> process.Ended:
 def _variables() -> dict[str, str]:
     """Return the environment of a build: the allow-list, and what the operator named in ATTUNE_BUILD_ENV."""
     named = {name: os.environ[name] for name in settings.BUILD_ENV_NAMES if name in os.environ}
-    return {**inherited(os.environ), **named}
+    return {**inherited(os.environ, time_zone=settings.TZ_OF_THIS_HOST), **named}
 
 
 def _offered(capabilities: Mapping[str, Any]) -> frozenset[str]:

@@ -1,9 +1,11 @@
 """Shell actions: scripts of a pack and inline code, with their parameters and environment (execution.md 6-8)."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 
 from apps.workers.jobs import RunnerServices
 from tests.programs import log_of, make_job, make_pack_dir, run
@@ -104,6 +106,16 @@ def test_delivery_by_file(services: RunnerServices, tmp_path: Path) -> None:
 def test_input_ends_in_every_mode(services: RunnerServices, tmp_path: Path) -> None:
     for delivery in ("stdin", "file"):
         assert output(services, tmp_path, "cat >/dev/null; echo ended", parameter_delivery=delivery) == "ended\n"
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_time_zone_is_the_one_the_worker_was_started_with(settings: LazySettings, zone: str | None) -> None:
+    settings.TZ_OF_THIS_HOST = zone
+    services = RunnerServices(guarded=False)
+    services.start()
+    services.close()
+
+    assert (services.inherited.get("TZ"), os.environ["TZ"]) == (zone, "UTC")  # the process's own is Django's
 
 
 def test_environment_is_built_from_nothing(
