@@ -10,10 +10,13 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from apps.core import sql
 from apps.executions.models import Execution
 
+_ROOT = "SELECT root FROM execution WHERE id = %s"
 # Locks nothing on SQLite, whose transactions that write come one after the other anyway.
-_LOCK = "SELECT id FROM execution WHERE id = %s FOR NO KEY UPDATE"
+_LOCKED = "FOR NO KEY UPDATE"
+_LOCK = f"SELECT id FROM execution WHERE id = %s {_LOCKED}"
 
 
 def lock_root(execution: Execution) -> None:
@@ -33,7 +36,8 @@ def lock_roots(roots: Iterable[int]) -> None:
 
 def locked(execution_id: int) -> Execution | None:
     """Lock the root of an execution's tree and the execution; return it as it is then, None when there is none."""
-    root = Execution.objects.filter(pk=execution_id).values_list("root", flat=True).first()
-    if root is not None:
-        lock_roots([root])
-    return Execution.objects.select_for_update(no_key=True).filter(pk=execution_id).first()
+    found = sql.fetch(_ROOT, [execution_id])
+    if found and found[0][0] is not None:
+        lock_roots([found[0][0]])
+    lock = _LOCKED if connection.features.has_select_for_update else ""
+    return sql.get(Execution, f"id = %s {lock}", [execution_id])
