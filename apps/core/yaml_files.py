@@ -22,12 +22,13 @@ _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class YamlError(ValueError):
-    """The text is not YAML, or holds what JSON cannot; ``line`` counts from 1, None when no line is to blame."""
+    """The text is not YAML, or holds what JSON cannot; line and column count from 1, None when no place is to blame."""
 
-    def __init__(self, message: str, line: int | None = None) -> None:
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.line = line
+        self.column = column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +63,9 @@ def parse_document(text: str | bytes) -> Document:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise YamlError(error.problem or error.context or "not YAML", mark.line + 1 if mark else None) from error
+        raise YamlError(_told(error), *(_place_in(decoded, mark.index) if mark else ())) from error
     except yaml.reader.ReaderError as error:
-        raise YamlError(_unreadable(error), decoded.count("\n", 0, int(error.position)) + 1) from error
+        raise YamlError(_unreadable(error), *_place_in(decoded, int(error.position))) from error
     except yaml.YAMLError as error:
         raise YamlError(str(error) or "not YAML") from error
 
@@ -81,6 +82,18 @@ def _decoded(text: str | bytes) -> str:
         raise YamlError("not UTF-8 text", text.count(b"\n", 0, error.start) + 1) from None
 
 
+def _place_in(text: str, index: int) -> tuple[int, int]:
+    """Return line and column; the parser's own are those of a line below where the text ends too early."""
+    before = text[:index]
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def _told(error: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong; some problems are but the end of a sentence."""
+    problem = error.problem or error.context or "not YAML"
+    return f"{error.context}, {problem}" if problem.startswith("but ") and error.context else problem
+
+
 def _unreadable(error: Any) -> str:
     character = error.character if isinstance(error.character, int) else ord(error.character)
     return f"the character U+{character:04X} is not allowed"
@@ -93,17 +106,18 @@ def _check_events(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_NESTING:
-                raise YamlError(f"nested deeper than {MAX_NESTING}", _line(event))
+                raise _wrong(f"nested deeper than {MAX_NESTING}", event)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
             if aliases > MAX_ALIASES:
-                raise YamlError(f"more than {MAX_ALIASES} aliases", _line(event))
+                raise _wrong(f"more than {MAX_ALIASES} aliases", event)
 
 
-def _line(event: yaml.Event) -> int | None:
-    return event.start_mark.line + 1 if event.start_mark else None
+def _wrong(message: str, where: yaml.Event | yaml.Node) -> YamlError:
+    mark = where.start_mark
+    return YamlError(message, mark.line + 1, mark.column + 1) if mark else YamlError(message)
 
 
 def _document(loader: "_Loader") -> Document:
@@ -111,7 +125,7 @@ def _document(loader: "_Loader") -> Document:
     if root is None:
         return Document(value=None)
     if _expanded_size(root, {}) > MAX_BYTES:
-        raise YamlError("larger than 1 MiB once its aliases are expanded", root.start_mark.line + 1)
+        raise _wrong("larger than 1 MiB once its aliases are expanded", root)
     key_lines = {}
     if isinstance(root, yaml.MappingNode):
         key_lines = {key.value: key.start_mark.line + 1 for key, _ in root.value if isinstance(key, yaml.ScalarNode)}
@@ -123,7 +137,7 @@ def _expanded_size(node: yaml.Node, known: dict[int, int | None]) -> int:
     if id(node) in known:
         size = known[id(node)]
         if size is None:
-            raise YamlError("an alias stands inside what it names", node.start_mark.line + 1)
+            raise _wrong("an alias stands inside what it names", node)
         return size
     known[id(node)] = None
     if isinstance(node, yaml.ScalarNode):
@@ -150,7 +164,7 @@ def _construct_text(loader: Any, node: Any) -> str:
     text: str = loader.construct_scalar(node)
     for character in text:
         if character == "\x00" or "\ud800" <= character <= "\udfff":
-            raise YamlError(f"the character U+{ord(character):04X} is not allowed", node.start_mark.line + 1)
+            raise _wrong(f"the character U+{ord(character):04X} is not allowed", node)
     return text
 
 
@@ -161,9 +175,9 @@ def _plain(construct: str, kind: str) -> Any:
         try:
             value = getattr(loader, construct)(node)
         except (ValueError, KeyError, IndexError):
-            raise YamlError(f"not {kind}", node.start_mark.line + 1) from None
+            raise _wrong(f"not {kind}", node) from None
         if isinstance(value, float) and not math.isfinite(value):
-            raise YamlError(f"{node.value} is not a number JSON knows", node.start_mark.line + 1)
+            raise _wrong(f"{node.value} is not a number JSON knows", node)
         return value
 
     return constructor
@@ -171,12 +185,12 @@ def _plain(construct: str, kind: str) -> Any:
 
 def _construct_mapping(loader: Any, node: Any) -> dict[str, Any]:
     if not isinstance(node, yaml.MappingNode):
-        raise YamlError("expected a mapping", node.start_mark.line + 1)
+        raise _wrong("expected a mapping", node)
     loader.flatten_mapping(node)
     mapping = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise YamlError("a key must be a text", key.start_mark.line + 1)
+            raise _wrong("a key must be a text", key)
         # The text as written: `on`, `1` and `null` are names here, whatever they mean as values.
         mapping[_construct_text(loader, key)] = loader.construct_object(value, deep=True)
     return mapping
@@ -184,12 +198,12 @@ def _construct_mapping(loader: Any, node: Any) -> dict[str, Any]:
 
 def _construct_list(loader: Any, node: Any) -> list[Any]:
     if not isinstance(node, yaml.SequenceNode):
-        raise YamlError("expected a list", node.start_mark.line + 1)
+        raise _wrong("expected a list", node)
     return [loader.construct_object(item, deep=True) for item in node.value]
 
 
 def _refuse(_loader: Any, node: Any) -> Any:
-    raise YamlError(f"the tag {node.tag} is not allowed", node.start_mark.line + 1)
+    raise _wrong(f"the tag {node.tag} is not allowed", node)
 
 
 for _tag, _constructor in {

@@ -19,15 +19,15 @@ Position = tuple[int, int]  # line and column, from 1
 class UnreadableSource(ValueError):
     """The text is neither YAML nor JSON."""
 
-    def __init__(self, message: str, line: int | None) -> None:
+    def __init__(self, message: str, line: int | None, column: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.line = line
+        self.column = column
 
     @property
     def entry(self) -> Entry:
-        column = None if self.line is None else 1
-        return {"code": "unreadable", "message": self.message, "path": "", "line": self.line, "column": column}
+        return {"code": "unreadable", "message": self.message, "path": "", "line": self.line, "column": self.column}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def read_source(text: str) -> Source:
     except YamlError as error:
         if is_json and not _deeper(value, MAX_NESTING):  # such as an escape that YAML does not know
             return Source(text=plain, value=value, root=None)
-        raise UnreadableSource(error.message, error.line) from error
+        raise UnreadableSource(error.message, error.line, error.column) from error
     except RecursionError:
         raise UnreadableSource("nested too deeply", None) from None
     return Source(text=plain, value=value if is_json else document.value, root=document.root)

@@ -62,7 +62,7 @@ def test_unreadable_yaml_is_invalid(file: Path) -> None:
 
     text, status = validate(file)
 
-    assert (text.startswith(f"{file}:1:1: error: "), status) == (True, 1)
+    assert (text.startswith(f"{file}:1:8: error: "), status) == (True, 1)
 
 
 def test_as_json(file: Path) -> None:

@@ -262,20 +262,31 @@ def test_no_line_without_a_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "line", "column"),
     [
-        ("a: ]", 1),
-        ("a: 1\nb: *x", 2),
-        ("[" * 60, 1),
-        ('{"a": ' * 60 + "1" + "}" * 60, 1),
-        ("a: !!python/object:x {}", 1),
+        ("a: ]", 1, 4),
+        ("a: 1\nb: *x", 2, 4),
+        ("[" * 60, 1, 51),
+        ('{"a": ' * 60 + "1" + "}" * 60, 1, 301),
+        ("a: !!python/object:x {}", 1, 4),
+        ("tasks:\n  - name: \u00e4\n    input: {text: {{ x }}}\n", 3, 20),
+        ('{"tasks": [', 1, 12),
+        ("a: [\n  b", 2, 4),
     ],
 )
-def test_unreadable_text(text: str, line: int) -> None:
+def test_unreadable_text(text: str, line: int, column: int) -> None:
     with pytest.raises(UnreadableSource) as raised:
         read_source(text)
 
-    assert raised.value.line == line
+    entry = raised.value.entry
+    assert (entry["line"], entry["column"]) == (line, column)
+
+
+def test_a_text_of_two_documents_is_told_in_a_whole_sentence() -> None:
+    with pytest.raises(
+        UnreadableSource, match=r"^expected a single document in the stream, but found another document$"
+    ):
+        read_source("---\ntasks: []\n---\na: 1\n")
 
 
 def test_json_that_yaml_does_not_know_is_read_without_lines() -> None:
