@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
+from django.db.models import Q
+
 from apps.actions.loader import find_runtime
 from apps.actions.placement import check_placement
 from apps.events.models import Sensor, Trigger
@@ -53,6 +55,7 @@ class SensorLoader:
         placement = (fields["worker_selector"], fields["worker_tolerations"], fields["worker_affinity"])
         for problem in check_placement(*placement):
             raise FaultyComponent(problem, key=problem.split(".")[0].split("[")[0].split(" ")[0])
+        _lock_triggers(component)
         triggers = _triggers(component)
         sensor = store(Sensor, pack, component.ref, fields, keys=SENSOR_KEYS)
         former = {
@@ -108,12 +111,24 @@ def _version(component: Component) -> str | None:
     return constraint
 
 
-def _triggers(component: Component) -> list[Trigger]:
-    """Return the triggers that the file names; each that does not exist is a warning."""
+def _lock_triggers(component: Component) -> None:
+    """Lock the triggers that the sensor serves or is to serve: triggers come before sensors, whoever changes both."""
+    concerned = Q(ref__in=_trigger_refs(component)) | Q(sensor__ref=component.ref)
+    list(
+        Trigger.objects.select_for_update(no_key=True, of=("self",)).filter(concerned).order_by("pk").values_list("pk")
+    )
+
+
+def _trigger_refs(component: Component) -> list[str]:
     named = component.texts("trigger_types")
     if not named and (single := component.text("trigger_type")):
         named = [single]
-    refs = list(dict.fromkeys(component.full_ref(name) for name in named))
+    return list(dict.fromkeys(component.full_ref(name) for name in named))
+
+
+def _triggers(component: Component) -> list[Trigger]:
+    """Return the triggers that the file names; each that does not exist is a warning."""
+    refs = _trigger_refs(component)
     known = triggers_by_ref(refs)
     for ref in refs:
         if ref not in known:

@@ -65,12 +65,16 @@ def record_pack(what: str, pack: Pack, **details: Any) -> None:
 
 @contextmanager
 def registering(ref: str) -> Iterator[Pack | None]:
-    """Open the transaction of one registration and give the pack's row; no other registration of it runs meanwhile."""
+    """
+    Open the transaction of one registration and give the pack's row; no other registration of it runs meanwhile.
+
+    Rows of the pack may be made and changed all the same: what they ask of the pack's row is not refused by this lock.
+    """
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"attune.pack.{ref}"])
-        yield Pack.objects.select_for_update().filter(ref=ref).first()
+        yield Pack.objects.select_for_update(no_key=True).filter(ref=ref).first()
 
 
 def refuse_existing(pack: Pack | None, *, force: bool) -> None:

@@ -24,7 +24,7 @@ def store(
     pack_value: Any = None,
 ) -> _Row:
     """
-    Create or update the row with this ref; an unchanged row is not written.
+    Create or update the row with this ref; an unchanged row is not written, and of a changed one only what changed.
 
     ``keys`` gives the file's name of a field where it differs. ``pack_value`` is what the row's ``pack`` holds when it
     is not the pack itself. Raises FaultyComponent when the ref is another pack's or was made through the API, and when
@@ -32,19 +32,26 @@ def store(
     """
     if problem := ref_problem(valid_ref, ref):
         raise FaultyComponent(problem, key="ref")
-    row = model._default_manager.filter(ref=ref).first()
+    row = locked(model, ref)
+    changed: list[str] | None = None  # it is a new one
     if row is None:
         row = model(ref=ref, pack_ref=pack.ref, pack=pack_value or pack)
-        changed = True
     else:
         _check_owner(row, pack, ref)
-        changed = any(getattr(row, name) != value for name, value in fields.items())
+        changed = [name for name, value in fields.items() if getattr(row, name) != value]
     for name, value in fields.items():
         setattr(row, name, value)
     _validate(row, keys or {})
-    if changed:
-        row.save()
+    if changed is None:
+        row.save(force_insert=True)
+    elif changed:
+        row.save(update_fields=[*changed, "updated"])
     return row
+
+
+def locked(model: type[_Row], ref: str) -> _Row | None:
+    """Return the row with this ref, None when there is none; nobody else changes it until this transaction ends."""
+    return model._default_manager.select_for_update(no_key=True, of=("self",)).filter(ref=ref).first()
 
 
 def _check_owner(row: Any, pack: Pack, ref: str) -> None:

@@ -1,7 +1,8 @@
 """What callers may ask of packs: register, upload, create, change, delete, and where a pack's files are."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -113,7 +114,11 @@ def upload_pack(
             checksum=storage.checksum(root),
             by=by,
         )
-        registration = _replace(folder, origin, force=force, admit=admit)
+        with _replacing(root, ref) as existing:
+            refuse_existing(existing, force=force)
+            if admit is not None:
+                admit(ref, existing)
+            registration = apply(folder, origin, existing)
     return replace(registration, tests_skipped=skip_tests or _has_tests(folder))
 
 
@@ -124,16 +129,16 @@ def rollback_pack(ref: str) -> Registration:
     Raises NoPreviousVersion.
     """
     previous = storage.previous_folder(ref)
-    if not previous.is_dir():
-        raise NoPreviousVersion(f"No previous version of pack '{ref}' is kept")
-    folder = _read(previous)
-    origin = Origin(
-        method=UPLOAD,
-        source_type="archive",
-        storage_path=str(storage.pack_folder(ref)),
-        checksum=storage.checksum(previous),
-    )
-    return _replace(folder, origin, force=True)
+    with _replacing(previous, ref) as existing:  # what is read from here on is what is put back
+        if not previous.is_dir():
+            raise NoPreviousVersion(f"No previous version of pack '{ref}' is kept")
+        origin = Origin(
+            method=UPLOAD,
+            source_type="archive",
+            storage_path=str(storage.pack_folder(ref)),
+            checksum=storage.checksum(previous),
+        )
+        return apply(_read(previous), origin, existing)
 
 
 def _has_tests(folder: PackFolder) -> bool:
@@ -142,22 +147,25 @@ def _has_tests(folder: PackFolder) -> bool:
     return testing is not None and testing.get("enabled") is not False
 
 
-def _replace(folder: PackFolder, origin: Origin, *, force: bool, admit: Admission | None = None) -> Registration:
-    """Write the rows and put the folder in place; both or neither."""
-    ref = folder.manifest.ref
-    replacement = storage.Replacement(folder.path, ref)
+@contextmanager
+def _replacing(new: Path, ref: str) -> Iterator[Pack | None]:
+    """
+    Open a registration and give the pack's row, as ``registering`` does; at its end the folder is put in place.
+
+    Rows and files, or neither.
+    """
+    replacement = storage.Replacement(new, ref)
     try:
         with registering(ref) as existing:
-            refuse_existing(existing, force=force)
-            if admit is not None:
-                admit(ref, existing)
-            registration = apply(folder, origin, existing)
-            replacement.make()  # the last step before the commit: everything that may be refused has been said
+            try:
+                yield existing
+                replacement.make()  # the last step before the commit: everything that may be refused has been said
+            except BaseException:
+                replacement.undo()  # as long as nobody else may touch the folders
+                raise
     except BaseException:
         replacement.undo()
         raise
-    replacement.keep()
-    return registration
 
 
 def _read(directory: Path) -> PackFolder:
@@ -221,7 +229,7 @@ def create_pack(*, by: Identity | None, **fields: Any) -> Pack:
 @transaction.atomic
 def update_pack(pack: Pack, changes: Mapping[str, Any]) -> Pack:
     """Change some fields of a pack; a marker in the config keeps the secret it stands for."""
-    found = Pack.objects.select_for_update().filter(pk=pack.pk).first()
+    found = Pack.objects.select_for_update(no_key=True).filter(pk=pack.pk).first()
     if found is None:
         raise NotFound(f"Pack '{pack.ref}' was deleted meanwhile")
     pack = found
@@ -239,21 +247,26 @@ def delete_pack(pack: Pack) -> None:
     """
     Delete a pack with all its components, and its folder when that lies in the packs directory.
 
-    Raises UnprocessableEntity while a key is owned by it or an action of another pack uses one of its runtimes.
+    Raises UnprocessableEntity while a key is owned by it or an action of another pack uses one of its runtimes,
+    NotFound when it is gone already.
     """
     if pack.ref == CORE_REF:
         raise CorePackIsBuiltIn
     pack_id, ref = pack.pk, pack.ref
-    removal = storage.Removal(ref, Path(pack.storage_path) if pack.storage_path else None)
+    removal: storage.Removal | None = None
     try:
-        with registering(ref):
-            record_pack("deleted", pack)
-            pack.delete()
+        with registering(ref) as found:
+            if found is None or found.pk != pack_id:
+                raise NotFound(f"Pack '{ref}' was deleted meanwhile")
+            removal = storage.Removal(ref, Path(found.storage_path) if found.storage_path else None)
+            record_pack("deleted", found)
+            found.delete()
             removal.make()  # aside, not gone: the same ref may be uploaded again right after the commit
             transaction.on_commit(removal.finish)
             transaction.on_commit(partial(pack_deleted.send, sender=Pack, pack_id=pack_id, pack_ref=ref))
     except BaseException:
-        removal.undo()
+        if removal is not None:
+            removal.undo()
         raise
 
 

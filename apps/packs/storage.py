@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -63,45 +64,40 @@ class Replacement:
     """
     The step from a pack's old folder to its new one, and the way back.
 
-    ``make()`` puts the new folder in place, ``undo()`` takes that back, ``keep()`` makes it final: the old folder
-    becomes the previous version.
+    ``make()`` puts the new folder in place, and the old one where the previous version is kept; ``undo()`` takes that
+    back.
     """
 
     def __init__(self, new: Path, ref: str) -> None:
         self._new = new
-        self._ref = ref
-        self._made = False
+        self._target = pack_folder(ref)
+        self._previous = previous_folder(ref)
+        self._back: list[Callable[[], object]] = []
 
     def make(self) -> None:
-        target = pack_folder(self._ref)
-        self._had_old = target.exists()
-        if self._had_old:
-            _exchange(self._new, target)
+        if not self._target.exists():
+            self._move(self._new, self._target)
+            return
+        self._swap(self._new, self._target)
+        if self._new == self._previous:
+            return  # a roll-back: the two have changed places
+        self._previous.parent.mkdir(parents=True, exist_ok=True)
+        if self._previous.exists():
+            self._swap(self._new, self._previous)  # what was there goes with the staging folder
         else:
-            self._new.rename(target)
-        self._made = True
+            self._move(self._new, self._previous)
 
     def undo(self) -> None:
-        if not self._made:
-            return
-        target = pack_folder(self._ref)
-        if self._had_old:
-            _exchange(self._new, target)
-        else:
-            target.rename(self._new)
-        self._made = False
+        while self._back:
+            self._back.pop()()
 
-    def keep(self) -> None:
-        if not self._had_old:
-            return
-        previous = previous_folder(self._ref)
-        if self._new == previous:
-            return  # a roll-back: the two have changed places
-        previous.parent.mkdir(parents=True, exist_ok=True)
-        if previous.exists():
-            _exchange(self._new, previous)  # what was there goes with the staging folder
-        else:
-            self._new.rename(previous)
+    def _move(self, old: Path, new: Path) -> None:
+        old.rename(new)
+        self._back.append(partial(new.rename, old))
+
+    def _swap(self, one: Path, other: Path) -> None:
+        _exchange(one, other)
+        self._back.append(partial(_exchange, one, other))
 
 
 def _exchange(one: Path, other: Path) -> None:

@@ -9,7 +9,7 @@ from apps.core.refs import validate_queue_ref
 from apps.identity.grants import STANDARD
 from apps.packs.components import Component, FaultyComponent
 from apps.packs.models import Pack
-from apps.packs.rows import delete_stale, store
+from apps.packs.rows import delete_stale, locked, store
 from apps.queues import services
 from apps.queues.models import BatchMode, UpdateStrategy, WorkQueue
 
@@ -29,7 +29,7 @@ class QueueLoader:
 
     def load(self, pack: Pack, component: Component) -> None:
         fields = queue_fields(component)
-        known = WorkQueue.objects.filter(ref=component.ref).first()
+        known = locked(WorkQueue, component.ref)
         if known is not None:  # what an operator switched stays switched
             fields |= {name: getattr(known, name) for name in services.OPEN_TO_ALL if name not in component.data}
         changed = [name for name, value in fields.items() if known is None or getattr(known, name) != value]

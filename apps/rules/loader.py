@@ -11,7 +11,7 @@ from apps.identity.grants import STANDARD
 from apps.identity.models import PermissionSet
 from apps.packs.components import Component, FaultyComponent
 from apps.packs.models import Pack
-from apps.packs.rows import delete_stale, store
+from apps.packs.rows import delete_stale, locked, store
 from apps.rules import effects, secrets
 from apps.rules.conditions import check_conditions
 from apps.rules.holding import KINDS, holding_problems, without_nulls
@@ -27,7 +27,7 @@ class RuleLoader:
     def load(self, pack: Pack, component: Component) -> None:
         fields = rule_fields(component)
         _warn(component, fields)
-        known = Rule.objects.filter(ref=component.ref).first()
+        known = locked(Rule, component.ref)
         before = None if known is None else effects.use_of(known)
         put_away = _put_secrets_away(fields, known)
         changed = known is None or any(getattr(known, name) != value for name, value in fields.items())

@@ -7,7 +7,7 @@ from apps.actions.loader import KEYS, ActionLoader, checked_fields
 from apps.actions.models import Action
 from apps.packs.components import Component, FaultyComponent
 from apps.packs.models import Pack
-from apps.packs.rows import delete_stale, store
+from apps.packs.rows import delete_stale, locked, store
 from apps.workflows.checks import schemas_of
 from apps.workflows.companions import ENTRYPOINT, shared_fields
 from apps.workflows.definition.checking import check
@@ -77,6 +77,7 @@ def warning_texts(found: Sequence[Entry]) -> list[str]:
 def _stored(pack: Pack, found: Described, own: Mapping[str, Any]) -> WorkflowDefinition:
     component, definition = found.component, found.definition
     _check(pack, found)
+    locked(Action, component.ref)  # before its workflow, as everybody does
     fields = {
         **own,
         "version": version_of(definition),

@@ -10,6 +10,7 @@ from apps.actions.policies.rules import limits_problem, problems
 from apps.core.refs import ref_problem, validate_policy_ref
 from apps.packs.components import Component, FaultyComponent
 from apps.packs.models import Pack
+from apps.packs.rows import locked
 
 SCOPES = ("action_ref", "action_refs", "semaphore")
 
@@ -82,7 +83,7 @@ def _own_action(pack: Pack, component: Component, named: str, key: str) -> Actio
 def _store(pack: Pack, ref: str, fields: dict[str, Any]) -> None:
     if problem := ref_problem(validate_policy_ref, ref):
         raise FaultyComponent(problem, key="ref")
-    policy = Policy.objects.filter(ref=ref).first()
+    policy = locked(Policy, ref)
     if policy is not None and policy.defined_by_id != pack.pk:
         raise FaultyComponent(f"'{ref}' was not made by this pack and is left as it is", key="ref")
     changed = policy is None or any(getattr(policy, name) != value for name, value in fields.items())

@@ -35,6 +35,7 @@ from apps.core.api import envelopes, idempotency, query
 from apps.core.api.grants import Classification, Mode, classified
 from apps.core.api.pagination import PagePagination
 from apps.core.api.renderers import BrowsableRenderer
+from apps.core.collisions import despite_others
 from apps.core.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
@@ -275,8 +276,11 @@ class UpdateMixin:
 
 class DestroyMixin:
     def destroy(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-        row = self.get_object()
-        name = getattr(row, self.lookup_field)
-        further = consequences.of(row)
-        self.perform_destroy(row)
+        name, further = despite_others(self._destroy_found)
         return envelopes.done("; ".join([f"{self.noun} '{name}' deleted successfully", *further]))
+
+    def _destroy_found(self: Any) -> tuple[Any, list[str]]:
+        row = self.get_object()
+        name, further = getattr(row, self.lookup_field), consequences.of(row)
+        self.perform_destroy(row)
+        return name, further

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from apps.core.errors import BadRequest
+from apps.core.errors import BadRequest, NotFound
 from apps.events.models import Trigger
 from apps.events.webhooks import editing, secrets, traces
 
@@ -52,4 +52,7 @@ def url_of(trigger: Trigger) -> str | None:
 
 
 def _locked(trigger: Trigger) -> Trigger:
-    return Trigger.objects.select_for_update().get(pk=trigger.pk)
+    found = Trigger.objects.select_for_update(no_key=True).filter(pk=trigger.pk).first()
+    if found is None:
+        raise NotFound(f"Trigger '{trigger.ref}' was deleted meanwhile")
+    return found
