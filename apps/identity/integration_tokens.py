@@ -12,6 +12,7 @@ from datetime import datetime
 from django.db import transaction
 
 from apps.core import clock
+from apps.core.deletions import delete_once
 from apps.core.errors import BadRequest, ValidationFailed
 from apps.identity import protection
 from apps.identity.audit.administration import integration_token_changed
@@ -80,7 +81,7 @@ def revoke(token: IntegrationToken, *, reason: str | None = None, by: Caller) ->
 def delete(token: IntegrationToken) -> None:
     """Forget a token; what it signed in stays signed in until its access token ends."""
     integration_token_changed("deleted", token)
-    token.delete()
+    delete_once(token)
 
 
 def with_secret(secret: str) -> IntegrationToken | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import IntegrityError, models, transaction
 
+from apps.core.deletions import delete_once
 from apps.core.errors import BadRequest, ConflictError, NotFound
 from apps.identity import protection
 from apps.identity.audit import administration
@@ -64,8 +65,8 @@ def assign(permset: PermissionSet, identity: Identity) -> PermissionAssignment:
 
 
 def withdraw(held: PermissionAssignment) -> None:
-    """Take a set away that was assigned."""
-    held.delete()
+    """Take a set away that was assigned. Raises NotFound when somebody else has done so."""
+    delete_once(held)
     administration.assignment_changed(administration.TAKEN, held.identity, held.permset)
 
 
@@ -110,10 +111,10 @@ def give_role(identity: Identity, role: str) -> IdentityRoleAssignment:
 
 
 def take_role(held: IdentityRoleAssignment) -> None:
-    """Take a role away. Raises ManagedElsewhere for one that a directory gave."""
+    """Take a role away. Raises ManagedElsewhere for one that a directory gave, NotFound when it is gone already."""
     if held.managed:
         raise ManagedElsewhere
-    held.delete()
+    delete_once(held)
     administration.role_changed(administration.TAKEN, held.identity, held.role)
 
 
@@ -126,8 +127,8 @@ def give_set_to_role(permset: PermissionSet, role: str) -> PermissionSetRoleAssi
 
 
 def take_set_from_role(given: PermissionSetRoleAssignment) -> None:
-    """Take a set from everybody who holds it by the role."""
-    given.delete()
+    """Take a set from everybody who holds it by the role. Raises NotFound when somebody else has done so."""
+    delete_once(given)
     administration.role_changed(administration.TAKEN, given.permset, given.role)
 
 
@@ -178,9 +179,9 @@ _MOST_PROBLEMS = 10  # a message is for people
 
 @transaction.atomic
 def delete_set(permset: PermissionSet) -> None:
-    """Delete a set with its assignments; tokens that name it are refused from then on."""
+    """Delete a set with its assignments; tokens that name it are refused from then on. Raises NotFound when it is gone."""
     administration.permission_set_changed("deleted", permset)
-    permset.delete()
+    delete_once(permset)
 
 
 def _new(row: _Row, taken: str) -> _Row:

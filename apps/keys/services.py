@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet, Value
 
 from apps.core import clock
 from apps.core.cipher import configured_cipher
+from apps.core.deletions import delete_once
 from apps.core.errors import ConflictError, NotFound
 from apps.identity import audit
 from apps.keys import owners
@@ -94,9 +95,9 @@ def update_key(
 
 @transaction.atomic
 def delete_key(key: Key) -> None:
-    """Delete a key."""
+    """Delete a key. Raises NotFound when it is gone already."""
     key_id = key.pk
-    key.delete()
+    delete_once(key)
     key.pk = key_id  # for the caller and the trail: what it was
     _record("deleted", key)
 

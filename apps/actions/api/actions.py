@@ -22,6 +22,7 @@ from apps.actions.visibility import executable_by, visible_to
 from apps.core.api import query
 from apps.core.api.grants import filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
+from apps.core.deletions import delete_once
 from apps.core.errors import BadRequest, NotFound
 from apps.identity.callers import Caller
 from apps.identity.grants import require_delegation
@@ -104,7 +105,7 @@ class ActionViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
         return self._reread(services.update_action(row.pk, data))
 
     def perform_destroy(self, row: Action) -> None:
-        row.delete()
+        delete_once(row)
 
     def _reread(self, row: Action) -> Action:
         return shown_rows(Action.objects.all()).get(pk=row.pk)

@@ -8,6 +8,7 @@ from django.db import transaction
 from apps.actions.models import Action, Policy
 from apps.actions.policies.access import Scope
 from apps.actions.policies.rules import SEVERAL_SCOPES, limits_problem, problems
+from apps.core.deletions import delete_once
 from apps.core.errors import BadRequest, ConflictError, NotFound, ValidationFailed
 from apps.identity import audit
 from apps.packs.models import Pack
@@ -68,7 +69,7 @@ def delete_policy(policy_id: int) -> None:
     if policy is None:
         raise PolicyNotFound
     _record("deleted", policy)
-    policy.delete()
+    delete_once(policy)
 
 
 def scope_columns(scope: Scope) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from apps.core.api import envelopes
 from apps.core.api.grants import filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
+from apps.core.deletions import delete_once
 from apps.core.errors import NotFound
 from apps.events import sensor_rows
 from apps.events.api.serializers import (
@@ -102,7 +103,7 @@ class SensorViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, DestroyM
         return sensor_rows.update_sensor(row, data)
 
     def perform_destroy(self, row: Sensor) -> None:
-        row.delete()
+        delete_once(row)
 
 
 class PackSensorsViewSet(AttuneViewSet[Sensor]):

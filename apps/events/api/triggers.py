@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from apps.core.api import envelopes
 from apps.core.api.grants import filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
+from apps.core.deletions import delete_once
 from apps.core.errors import NotFound
 from apps.events import triggers
 from apps.events.api.sensors import shown_sensors
@@ -97,7 +98,7 @@ class TriggerViewSet(ListMixin, RetrieveMixin, CreateMixin, UpdateMixin, Destroy
         return triggers.update_trigger(row, data)
 
     def perform_destroy(self, row: Trigger) -> None:
-        row.delete()
+        delete_once(row)
 
 
 class PackTriggersViewSet(AttuneViewSet[Trigger]):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from apps.core.deletions import delete_once
 from apps.core.errors import Forbidden, NotFound, ValidationFailed
 from apps.identity import passwords, protection, throttle
 from apps.identity.audit import administration
@@ -128,11 +129,11 @@ def delete_identity(identity: Identity, *, by: "Caller") -> None:
     """
     Delete an identity with its rights and tokens; what it did stays, without its name.
 
-    Raises NotOneself, KeptByTheProduct; the database's refusal while a key belongs to it.
+    Raises NotOneself, KeptByTheProduct, NotFound when it is gone already; the database's refusal while a key belongs to it.
     """
     protection.check_deletable(identity, by=by)
     administration.identity_changed("deleted", identity)
-    identity.delete()
+    delete_once(identity)
 
 
 def give_sets(identity: Identity, refs: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from apps.core.api.views import (
     RetrieveMixin,
     UpdateMixin,
 )
+from apps.core.deletions import delete_once
 from apps.core.errors import NotFound
 from apps.packs.visibility import visible_to as visible_packs
 from apps.workers import services
@@ -57,7 +58,7 @@ class RuntimeViewSet(
         return services.update_runtime(row, data)
 
     def perform_destroy(self, row: Runtime) -> None:
-        row.delete()
+        delete_once(row)
 
 
 class PackRuntimesViewSet(ReadsRefused, AttuneViewSet[Runtime]):

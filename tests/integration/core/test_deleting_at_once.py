@@ -1,0 +1,79 @@
+"""Several callers delete the same thing at once: one has done it, the others find nothing (model.md 1.4 and 7)."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from apps.core.deletions import delete_once
+from apps.core.errors import NotFound
+from apps.identity.models import PermissionAssignment
+from tests.clients import signed_in
+from tests.factories import (
+    make_action,
+    make_admin,
+    make_holder,
+    make_identity,
+    make_key,
+    make_pack,
+    make_policy,
+    make_queue,
+    make_rule,
+    make_runtime,
+    make_sensor,
+    make_set,
+    make_trigger,
+)
+
+PATHS: dict[str, Callable[[], str]] = {
+    "pack": lambda: f"packs/{make_pack().ref}",
+    "action": lambda: f"actions/{make_action().ref}",
+    "trigger": lambda: f"triggers/{make_trigger().ref}",
+    "sensor": lambda: f"sensors/{make_sensor().ref}",
+    "rule": lambda: f"rules/{make_rule().ref}",
+    "runtime": lambda: f"runtimes/{make_runtime(ref='lab.runtime').ref}",
+    "policy": lambda: f"policies/{make_policy(threshold=1).ref}",
+    "queue": lambda: f"queues/{make_queue().ref}",
+    "key": lambda: f"keys/{make_key().ref}",
+    "identity": lambda: f"identities/{make_identity().pk}",
+    "set": lambda: f"permissions/sets/{make_set().pk}",
+    "assignment": lambda: f"permissions/assignments/{assignment().pk}",
+}
+
+
+def assignment() -> PermissionAssignment:
+    return make_holder(make_set().ref).assignments.get()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", PATHS)
+def test_one_of_several_has_deleted_it(kind: str) -> None:
+    path, admin = f"/api/v1/{PATHS[kind]()}", make_admin()
+    start = threading.Barrier(4)
+    statuses: list[int] = []
+
+    def delete() -> None:
+        client = signed_in(admin)
+        start.wait()
+        statuses.append(client.delete(path).status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=delete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(statuses) == [200, 404, 404, 404]
+
+
+@pytest.mark.django_db
+def test_what_is_gone_is_not_deleted_again() -> None:
+    action: Any = make_action()
+    twin = type(action).objects.get(pk=action.pk)
+    delete_once(action)
+
+    with pytest.raises(NotFound):
+        delete_once(twin)
