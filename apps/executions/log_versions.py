@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from apps.actions.models import ArtifactRetentionPolicy
+from apps.actions.models import Action, ArtifactRetentionPolicy
 from apps.core import clock, sql
 from apps.executions.artifacts import keep_to_limit
 from apps.executions.models import Artifact, ArtifactType, ArtifactVersion, Execution, OwnerType
@@ -102,9 +102,9 @@ def _touch(artifact_id: int, ref: str, size: int) -> str | None:
 
 
 def _artifact(execution: Execution, ref: str) -> Artifact:
-    action = execution.action
-    policy = (action.log_retention_policy if action is not None else None) or ArtifactRetentionPolicy.DAYS
-    limit = (action.log_retention_limit if action is not None else None) or settings.LOG_RETENTION_DAYS
+    # The action may have been deleted since the execution was read.
+    wishes = Action.objects.filter(pk=execution.action_id).values_list("log_retention_policy", "log_retention_limit")
+    policy, limit = wishes.first() or (None, None)
     artifact, _created = Artifact.objects.get_or_create(
         ref=ref,
         defaults={
@@ -112,8 +112,8 @@ def _artifact(execution: Execution, ref: str) -> Artifact:
             "owner": execution.action_ref,
             "type": ArtifactType.FILE_TEXT,
             "content_type": CONTENT_TYPE,
-            "retention_policy": policy,
-            "retention_limit": limit,
+            "retention_policy": policy or ArtifactRetentionPolicy.DAYS,
+            "retention_limit": limit or settings.LOG_RETENTION_DAYS,
         },
     )
     if len(_ids) >= _MOST_REMEMBERED:

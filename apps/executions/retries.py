@@ -63,16 +63,18 @@ def repeat_after_end(execution: Execution, *, reason: str = "transient_error") -
         return None
     if execution.workflow_task is not None:
         reason = "timeout" if ending == Status.TIMEOUT else "failed"
+    action = _action(execution)
     attempt = _delayed_attempt(execution, reason=reason)
-    return store(attempt, action=_action(execution), actor="sweep", reason="max_retries")
+    return store(attempt, action=action, actor="sweep", reason="max_retries")
 
 
 def repeat_after_loss(execution: Execution, *, reason: str) -> Execution | None:
     """Make the attempt that follows a lost worker, unless this work has lost as many workers in a row as it may."""
     if not is_repeated_after_loss(execution, execution.lost_count):
         return None
+    action = _action(execution)
     attempt = _delayed_attempt(execution, reason=reason, lost_count=execution.lost_count)
-    return store(attempt, action=_action(execution), actor="sweep", reason=reason)
+    return store(attempt, action=action, actor="sweep", reason=reason)
 
 
 def is_repeated(execution: Execution, ending: Status) -> bool:
@@ -108,6 +110,10 @@ def _delayed_attempt(execution: Execution, *, reason: str, **changes: Any) -> Ex
 
 
 def _action(execution: Execution) -> Action | None:
+    """Return its action; one that was deleted since the execution was read is taken off it, as it was off the row."""
     if execution.action_id is None:
         return None
-    return Action.objects.select_related("runtime").filter(pk=execution.action_id).first()
+    action = Action.objects.select_related("runtime").filter(pk=execution.action_id).first()
+    if action is None:
+        execution.action = None
+    return action

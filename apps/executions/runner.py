@@ -9,12 +9,14 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.actions.cached import current_action
 from apps.core import clock, sql
+from apps.core.collisions import despite_others
 from apps.executions import trees
 from apps.executions.artifacts import record_allocated_sizes
 from apps.executions.dispatch import dispatch_on_commit
@@ -64,7 +66,8 @@ def _run_claimed(execution: Execution, control: RunControl, agent: WorkerAgent) 
     if report.stop_reason in ("lost", "superseded"):
         logger.warning("Execution %s was stopped: %s", execution.pk, report.stop_reason)
         return  # it is no longer ours to write
-    if not _until_the_lease_ends(agent, lambda: record(execution, report, agent)):
+    recording = partial(despite_others, lambda: record(execution, report, agent))
+    if not _until_the_lease_ends(agent, recording):
         logger.warning("The result of execution %s was refused: its epoch %s is over", execution.pk, execution.epoch)
 
 

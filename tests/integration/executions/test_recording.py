@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from apps.actions.models import Action
 from apps.executions.models import ArtifactVersion, Execution
 from apps.executions.runner import claim, record
 from apps.executions.states import Status
@@ -51,6 +52,21 @@ def test_cancel_that_came_after_the_end_of_the_process_counts() -> None:
         "stdout": "a",
     }
     assert not Execution.objects.filter(retry_of=execution).exists()
+
+
+@pytest.mark.parametrize("max_retries", [0, 1])
+def test_end_of_a_run_whose_action_was_deleted_meanwhile_is_recorded(max_retries: int) -> None:
+    worker = make_worker()
+    execution = make_execution(status=Status.RUNNING, worker=worker, epoch=1, max_retries=max_retries)
+    Action.objects.get(pk=execution.action_id).delete()
+    ended = JobReport(outcome="failed", result={"exit_code": 1, "succeeded": False, "duration_ms": 5}, stdout_bytes=5)
+
+    assert record(execution, ended, agent_of(worker))
+
+    execution = Execution.objects.get(pk=execution.pk)
+    assert (execution.status, execution.action_id, execution.exit_code) == (Status.FAILED, None, 1)
+    assert ArtifactVersion.objects.filter(execution=execution.pk).count() == 1
+    assert [row.action_id for row in Execution.objects.filter(retry_of=execution.pk)] == [None] * max_retries
 
 
 def test_refused_result_leaves_nothing_behind() -> None:
