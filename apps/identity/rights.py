@@ -84,6 +84,7 @@ def hold_exactly(identity: Identity, refs: Iterable[str], *, by: Caller) -> None
     Raises NotFound for a set that does not exist, NotOneself when ``by`` would lose ``core.admin``, Forbidden for a
     set that ``by`` may not manage.
     """
+    _lock(identity)
     wanted = set(refs)
     sets = {permset.ref: permset for permset in PermissionSet.objects.filter(ref__in=wanted)}
     if missing := sorted(wanted - sets.keys()):
@@ -139,6 +140,7 @@ def have_exactly(identity: Identity, roles: Iterable[str], *, by: Caller) -> Non
 
     Raises Forbidden where ``by`` may not manage all permission sets: a role may give any, today or later.
     """
+    _lock(identity)
     wanted, held = set(roles), {row.role: row for row in identity.roles.all()}
     taken = [row for role, row in held.items() if role not in wanted and not row.managed]
     given = sorted(wanted - held.keys())
@@ -153,6 +155,7 @@ def have_exactly(identity: Identity, roles: Iterable[str], *, by: Caller) -> Non
 @transaction.atomic
 def give_by_exactly(permset: PermissionSet, roles: Iterable[str]) -> None:
     """Let these roles give the set, and no others."""
+    _lock(permset)
     wanted, giving = set(roles), {row.role: row for row in permset.roles.all()}
     for role in sorted(giving.keys() - wanted):
         take_set_from_role(giving[role])
@@ -182,6 +185,12 @@ def delete_set(permset: PermissionSet) -> None:
     """Delete a set with its assignments; tokens that name it are refused from then on. Raises NotFound when it is gone."""
     administration.permission_set_changed("deleted", permset)
     delete_once(permset)
+
+
+def _lock(row: models.Model) -> None:
+    """Of two who say at once what there is to be and nothing else, the second finds what the first has done."""
+    if type(row)._default_manager.select_for_update(no_key=True).filter(pk=row.pk).values("pk").first() is None:
+        raise NotFound("It was deleted meanwhile")
 
 
 def _new(row: _Row, taken: str) -> _Row:

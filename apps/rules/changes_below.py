@@ -1,8 +1,8 @@
 """
 Rows that change or go, whoever does it, and what that means for the timers and sensors of rules.
 
-Deletions are heard of before they happen: a timer that fires holds its own row while it asks for those of its rule and
-trigger, so whoever deletes these takes the timer's row first too.
+Deletions are heard of before they happen, and lock in the order in which everybody does: trigger, action, rule, timer,
+sensor. Only a rule that changes locks the trigger of its timer after itself, and that one is never deleted.
 """
 
 from typing import Any
@@ -25,18 +25,24 @@ def on_rule_going(*, instance: Rule, **_signal: Any) -> None:
 
 
 def on_action_going(*, instance: Action, **_signal: Any) -> None:
+    _keep(instance)
     effects.rules_unlinked(Rule.objects.filter(action=instance))
 
 
 def on_trigger_going(*, instance: Trigger, **_signal: Any) -> None:
+    _keep(instance)
     effects.rules_unlinked(Rule.objects.filter(trigger=instance))
+
+
+def _keep(row: Action | Trigger) -> None:
+    list(type(row)._default_manager.select_for_update(no_key=True).filter(pk=row.pk).values_list("pk"))
 
 
 def on_triggers_changed(*, refs: list[str], **_signal: Any) -> None:
     """A trigger may have been enabled or disabled: its timers run or rest with it."""
     timed = [ref for ref in refs if ref in KIND_OF_TRIGGER]
     if timed:
-        effects.triggers_changed(Rule.objects.select_related("trigger").filter(trigger_ref__in=timed))
+        effects.triggers_changed(timed)
 
 
 def of_action(action: Action) -> str:

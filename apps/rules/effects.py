@@ -5,10 +5,11 @@ Every way in ends here: services (API, admin, commands), the loader of packs, an
 triggers and packs (``changes_below.py``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from apps.events import notices, rule_links, timers
+from apps.events.models import Trigger
 from apps.events.rule_port import RuleUse
 from apps.rules import secrets
 from apps.rules.models import Rule, RuleQuerySet
@@ -47,11 +48,14 @@ def rule_deleted(rule: Rule) -> None:
     """
     Stop what works for the rule, and clear the ids that no foreign key clears; before its row is deleted.
 
-    Before, because a timer that fires holds its own row while it waits for the rule's. Then the rule's row is locked:
-    whoever decides it has written all of it, and nobody begins anew.
+    The rule's row is locked twice. First against changes alone: a rule comes before its timer, and a timer that fires
+    holds its own row while it waits to decide the rule. Then for good: whoever decides it has written all of it, and
+    nobody begins anew.
     """
+    rows = Rule.objects.filter(pk=rule.pk)
+    _keep(rows)
     timers.disarm(rule.pk)
-    _lock(Rule.objects.filter(pk=rule.pk))
+    _lock(rows)
     rule_links.forget_rule(rule.pk)
     secrets.forget_rule(rule.pk)
     notices.rule_changed(DELETED, use_of(rule))
@@ -59,7 +63,8 @@ def rule_deleted(rule: Rule) -> None:
 
 def rules_unlinked(rules: RuleQuerySet) -> None:
     """Stop the timers of rules whose action or trigger is about to be deleted, and let sensors know; locked as above."""
-    found = list(rules)
+    _keep(rules)
+    found = list(rules.order_by("pk"))
     for rule in found:
         timers.arm(replace(use_of(rule), enabled=False), trigger_enabled=False)
     _lock(rules)
@@ -67,22 +72,42 @@ def rules_unlinked(rules: RuleQuerySet) -> None:
         notices.rule_changed(UPDATED, use_of(rule))
 
 
+def _keep(rules: RuleQuerySet) -> None:
+    """Let nobody change these rules until this transaction ends; they may be decided."""
+    list(rules.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+
+
 def _lock(rules: RuleQuerySet) -> None:
     """Wait until nobody decides these rules, and let nobody begin until this transaction ends."""
     list(rules.select_for_update().order_by("pk").values_list("pk"))
 
 
-def triggers_changed(rules: Iterable[Rule]) -> None:
-    """Run or stop the timers of these rules as their triggers say now; sensors are told of triggers by events."""
-    for rule in rules:
-        _arm(rule)
+def triggers_changed(refs: Collection[str]) -> None:
+    """
+    Run or stop the timers of these triggers' rules as the triggers say now; sensors are told of triggers by events.
+
+    Call it with the triggers locked. Each rule is looked at with its timer held: it may be losing its action.
+    """
+    for rule_id in Rule.objects.filter(trigger_ref__in=refs).order_by("pk").values_list("pk", flat=True):
+        timers.hold(rule_id)
+        rule = Rule.objects.filter(pk=rule_id).first()
+        if rule is not None:
+            _arm(rule)
 
 
 def _arm(rule: Rule) -> None:
     """A rule without its action starts nothing, so its timer does not run either."""
-    trigger = rule.trigger
+    if rule.trigger_ref not in timers.KIND_OF_TRIGGER:
+        timers.arm(use_of(rule), trigger_enabled=False)
+        return
+    trigger = _kept_trigger(rule.trigger_id) if rule.trigger_id is not None else None
     runs = rule.enabled and rule.action_id is not None and trigger is not None
     timers.arm(replace(use_of(rule), enabled=runs), trigger_enabled=trigger is not None and trigger.enabled)
+
+
+def _kept_trigger(trigger_id: int) -> Trigger | None:
+    """Return the trigger as it is until this transaction ends: whoever switches it then finds the rule as it is now."""
+    return Trigger.objects.select_for_update(no_key=True, of=("self",)).filter(pk=trigger_id).first()
 
 
 def _event_type(before: RuleUse | None, after: RuleUse) -> str:

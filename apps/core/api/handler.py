@@ -73,6 +73,8 @@ def translate(exception: Exception) -> AttuneError:
             return _of_framework(exception)
         case Http404():
             return errors.NotFound()
+        case django.ObjectDoesNotExist():
+            return errors.NotFound("It was deleted meanwhile")
         case django.PermissionDenied():
             return errors.Forbidden(str(exception))
         case django.ValidationError():

@@ -5,8 +5,9 @@ Timers (events.md section 9): one row per rule of a timer trigger, and what fire
 which waits on ``bell`` between them. When a timer fires is decided in ``apps.events.schedules``.
 """
 
-from apps.events.timers.arming import arm, disarm
+from apps.events.timers.arming import arm, disarm, hold
 from apps.events.timers.bell import bell
 from apps.events.timers.firing import fire_due, next_due_seconds, pending
+from apps.events.timers.kinds import KIND_OF_TRIGGER
 
-__all__ = ["arm", "bell", "disarm", "fire_due", "next_due_seconds", "pending"]
+__all__ = ["KIND_OF_TRIGGER", "arm", "bell", "disarm", "fire_due", "hold", "next_due_seconds", "pending"]

@@ -63,6 +63,11 @@ def arm(use: RuleUse, *, trigger_enabled: bool) -> None:
         _report(use, row["error"], row["anchored_at"])
 
 
+def hold(rule_id: int) -> None:
+    """Keep the timer of a rule as it is until this transaction ends."""
+    list(Timer.objects.select_for_update(no_key=True).filter(rule=rule_id).values_list("pk"))
+
+
 def disarm(rule_id: int) -> None:
     """Remove the timer of a rule that is deleted."""
     Timer.objects.filter(rule=rule_id).delete()

@@ -509,6 +509,24 @@ def test_null_under_an_optional_key_is_as_if_it_were_left_out(product):
 
 
 @of_the_product
+def test_row_that_vanishes_before_it_is_locked_is_not_found(product):
+    from apps.core.api.handler import translate
+    from apps.events.models import Trigger
+    from apps.events.webhooks.services import enable
+    from apps.workers.models import Worker
+    from apps.workers.services import cordon
+    from tests.factories import make_worker
+
+    trigger, worker = Trigger.objects.get(ref="pp.t"), make_worker()
+    Trigger.objects.filter(pk=trigger.pk).delete()
+    Worker.objects.filter(pk=worker.pk).delete()
+    for late in (lambda: enable(trigger), lambda: cordon(worker, by=None)):
+        with pytest.raises(Exception) as caught:  # which one is for the answer to say
+            late()
+        assert translate(caught.value).status == 404
+
+
+@of_the_product
 def test_row_that_vanishes_while_it_is_changed_is_not_found(product):
     from apps.core.api.handler import translate
     from apps.events.models import Trigger

@@ -1,10 +1,13 @@
 """Permission sets, what roles give, and assignments over HTTP (api.md section 20, auth.md 7.1)."""
 
 import threading
+from functools import partial
 
 import pytest
 from django.db import connection
 
+from apps.identity import rights
+from apps.identity.callers import Caller
 from apps.identity.models import (
     SYSTEM_LOGIN,
     Identity,
@@ -14,6 +17,7 @@ from apps.identity.models import (
 )
 from tests.clients import signed_in, with_execution_token
 from tests.factories import grant, make_admin, make_execution, make_holder, make_identity, make_set
+from tests.racing import together
 
 pytestmark = pytest.mark.django_db
 
@@ -296,3 +300,23 @@ def test_one_of_many_same_assignments_at_once_is_made():
         thread.join()
     assert sorted(statuses) == [201, 409, 409, 409]
     assert PermissionSet.objects.get(ref="core.viewer").assignments.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_say_what_is_held_the_last_is_right():
+    admin = make_admin()
+    by, refs = Caller(holder=admin, token_type="access", login=admin.login), ("tests.a", "tests.b")
+    for ref in refs:
+        make_set(ref=ref)
+
+    for _ in range(15):
+        anna = make_identity()
+
+        answers = together(
+            *(partial(rights.hold_exactly, anna, [ref], by=by) for ref in refs),
+            *(partial(rights.have_exactly, anna, [ref], by=by) for ref in refs),
+            spread_seconds=0.002,
+        )
+
+        assert answers == [None] * 4
+        assert (anna.assignments.count(), anna.roles.count()) == (1, 1)

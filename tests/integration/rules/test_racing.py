@@ -1,16 +1,17 @@
 """Rules that change while their events arrive."""
 
-import threading
+from functools import partial
 
 import pytest
-from django.db import connection
 
-from apps.events.models import Event
+from apps.events.models import Event, Timer
 from apps.events.services import EventRequest, store_event
 from apps.executions.models import Execution
 from apps.rules import services
 from apps.rules.models import Enforcement, Rule, RuleDecision
-from tests.factories import make_rule
+from tests.clients import signed_in
+from tests.factories import make_action, make_admin, make_rule
+from tests.racing import together as at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -19,23 +20,7 @@ EVENTS = 40
 
 def together(*works):
     """Run each in a thread of its own; return what they raised."""
-    start, raised = threading.Barrier(len(works)), []
-
-    def run(work):
-        start.wait(60)
-        try:
-            work()
-        except Exception as error:
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=[work]) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return raised
+    return [answer for answer in at_once(*works) if isinstance(answer, Exception)]
 
 
 def test_a_rule_may_be_changed_and_deleted_while_events_arrive():
@@ -97,3 +82,62 @@ def test_of_two_deletions_one_finds_nothing():
     raised = together(*[lambda: services.delete_rule(rule.pk)] * 3)
 
     assert [type(error) for error in raised] == [services.RuleNotFound] * 2
+
+
+def timed_rule(caller, action):
+    body = {"unit": "hours", "interval": 1}
+    named = {"ref": f"{action.pack_ref}.tick", "pack_ref": action.pack_ref, "action_ref": action.ref}
+    sent = {**named, "label": "Tick", "trigger_ref": "core.intervaltimer", "trigger_params": body}
+    assert caller.post("/api/v1/rules", sent).status_code == 201
+    return f"/api/v1/rules/{action.pack_ref}.tick"
+
+
+def test_timer_runs_when_rule_and_trigger_are_switched_on_at_once(core_pack):
+    caller, trigger = signed_in(make_admin()), "/api/v1/triggers/core.intervaltimer"
+    rule = timed_rule(caller, make_action())
+    states = []
+
+    for verb in ["disable", "enable"] * 15:
+        answers = at_once(
+            partial(caller.post, f"{rule}/{verb}"), partial(caller.post, f"{trigger}/{verb}"), spread_seconds=0.01
+        )
+
+        assert [answer.status_code for answer in answers] == [200, 200]
+        states.append(Timer.objects.get().state)
+
+    assert states == ["stopped", "active"] * 15
+
+
+def test_rule_of_a_timer_may_be_changed_while_its_action_is_deleted(core_pack):
+    caller = signed_in(make_admin())
+
+    for number in range(15):
+        action = make_action()
+        rule = timed_rule(caller, action)
+
+        answers = at_once(
+            partial(caller.put, rule, {"trigger_params": {"unit": "hours", "interval": number + 2}}),
+            partial(caller.delete, f"/api/v1/actions/{action.ref}"),
+            spread_seconds=0.01,
+        )
+
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert Timer.objects.get(rule_ref=f"{action.pack_ref}.tick").state == "stopped"
+
+
+def test_action_may_be_deleted_while_executions_of_it_are_asked_for():
+    caller = signed_in(make_admin())
+
+    for _ in range(10):
+        action = make_action()
+
+        def ask(action=action):
+            return [caller.post("/api/v1/executions/execute", {"action_ref": action.ref}) for _ in range(5)]
+
+        *asked, deleted = at_once(
+            ask, ask, partial(caller.delete, f"/api/v1/actions/{action.ref}"), spread_seconds=0.05
+        )
+
+        assert deleted.status_code == 200, deleted.json()
+        assert {answer.status_code for answers in asked for answer in answers} <= {201, 404, 422}
+        assert not Execution.objects.filter(action=action.pk).exists()
