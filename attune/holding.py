@@ -1,13 +1,14 @@
 """
-Keep answers back without a thread: long polls that wait for news, and refusals that slow a flood down.
+Keep answers back without a thread: those that wait for news or an end, and refusals that slow a flood down.
 
-What a view wants held it says in a header (``apps/core/api/holding.py``). The wait is in the event loop; one thread
-looks for changes that other processes made, for everybody who waits, and only while somebody does.
+What a view wants held it says in a header (``apps/core/api/holding.py``). The wait is in the event loop; one thread of
+each kind looks for what other processes did, for everybody who waits, and only while somebody does.
 """
 
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -16,11 +17,12 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from apps.core.api.holding import HEADER, Hold
 from apps.events import notices
+from apps.executions.api import waiting as ends
 from attune.server import Application, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
-MOST_WAITING = 1000  # long polls at the same time; whoever comes then is answered at once
+MOST_WAITING = 1000  # of each kind at the same time; whoever comes then is answered at once
 LOOK_SECONDS = 0.5
 _HEADER = HEADER.lower().encode()
 
@@ -30,6 +32,8 @@ def may_be_held(scope: Scope) -> bool:
     path: str = scope["path"]
     if scope["method"] == "POST":
         return path == "/api/v1/events"
+    if path.startswith("/api/v1/executions/"):
+        return b"wait=" in scope["query_string"]
     return path.startswith("/api/v1/sensors/") and path.endswith("/rules")
 
 
@@ -38,7 +42,8 @@ class Holding:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._watch = VersionWatch()
+        self._rules = Watch("rule_versions", notices.listen, _with_other_rules)
+        self._ends = Watch("ended_executions", ends.listen, _that_have_ended)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = _Answer(send)
@@ -46,25 +51,29 @@ class Holding:
         hold = answer.hold
         if hold is None:
             return
-        if hold.sensor_id is None:
+        if hold.sensor_id is not None:
+            goes_on = await _wait(self._rules, hold, receive)
+        elif hold.execution_id is not None:
+            goes_on = await _wait(self._ends, hold, receive)
+        else:
             await asyncio.sleep(hold.seconds)
             await answer.pass_on()
             return
-        if await self._wait(hold, receive):
+        if goes_on:
             again = _once_more(scope, answer.request_id)
             await self._application(again, _nothing_more(receive), _Answer(send, hold=False))
 
-    async def _wait(self, hold: Hold, receive: Receive) -> bool:
-        """Wait for the change or the end of the time; return False when the client has left meanwhile."""
-        assert hold.sensor_id is not None
-        changed = asyncio.create_task(self._watch.wait(hold.sensor_id, hold.version))
-        left = asyncio.create_task(_disconnect(receive))
-        try:
-            await asyncio.wait({changed, left}, timeout=hold.seconds, return_when=asyncio.FIRST_COMPLETED)
-            return not left.done()
-        finally:
-            changed.cancel()
-            left.cancel()
+
+async def _wait(watch: "Watch", hold: Hold, receive: Receive) -> bool:
+    """Wait for what is waited for or the end of the time; return False when the client has left meanwhile."""
+    come = asyncio.create_task(watch.wait(hold))
+    left = asyncio.create_task(_disconnect(receive))
+    try:
+        await asyncio.wait({come, left}, timeout=hold.seconds, return_when=asyncio.FIRST_COMPLETED)
+        return not left.done()
+    finally:
+        come.cancel()
+        left.cancel()
 
 
 class _Answer:
@@ -99,23 +108,35 @@ class _Answer:
             await self._send(message)
 
 
-class VersionWatch:
-    """Tells waiters when the rules of their sensor have another version than the one they know."""
+class Watch:
+    """
+    Tells waiters when what they wait for has come.
 
-    def __init__(self) -> None:
+    ``come`` looks in the database which of the holds are over. ``listen`` has a function called when one may be: of
+    the one execution that it names, or of any.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        listen: Callable[[Callable[..., None]], None],
+        come: Callable[[set[Hold]], set[Hold]],
+    ) -> None:
+        self._name, self._listen, self._come = name, listen, come
         self._lock = threading.Condition()
-        self._waiting: dict[asyncio.Event, tuple[asyncio.AbstractEventLoop, int, int]] = {}
+        self._waiting: dict[asyncio.Event, tuple[asyncio.AbstractEventLoop, Hold]] = {}
         self._rung = False
         self._thread: threading.Thread | None = None
 
-    async def wait(self, sensor_id: int, version: int) -> None:
-        """Return once the version is another; at once when too many wait already."""
+    async def wait(self, hold: Hold) -> None:
+        """Return once it has come; at once when too many wait already."""
         event = asyncio.Event()
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
                 return
-            self._waiting[event] = (asyncio.get_running_loop(), sensor_id, version)
+            self._waiting[event] = (asyncio.get_running_loop(), hold)
             self._start()
+            self._rung = True  # it may have come since the answer was made
             self._lock.notify()
         try:
             await event.wait()
@@ -125,14 +146,15 @@ class VersionWatch:
 
     def _start(self) -> None:
         if self._thread is None:
-            notices.listen(self._ring)
-            self._thread = threading.Thread(target=self._look_on, name="rule_versions", daemon=True)
+            self._listen(self._ring)
+            self._thread = threading.Thread(target=self._look_on, name=self._name, daemon=True)
             self._thread.start()
 
-    def _ring(self) -> None:
+    def _ring(self, execution_id: int | None = None) -> None:
         with self._lock:
-            self._rung = True
-            self._lock.notify()
+            if execution_id is None or any(hold.execution_id == execution_id for _, hold in self._waiting.values()):
+                self._rung = True
+                self._lock.notify()
 
     def _look_on(self) -> None:
         while True:
@@ -141,19 +163,29 @@ class VersionWatch:
                 self._rung = False
                 waiting = dict(self._waiting)
             try:
-                self._tell(waiting, notices.versions_of({sensor_id for _loop, sensor_id, _v in waiting.values()}))
+                self._tell(waiting, self._come({hold for _loop, hold in waiting.values()}))
             except (DatabaseError, InterfaceError) as error:
-                logger.warning("Versions of rules could not be read: %s", error)
+                logger.warning("%s could not be read: %s", self._name, error)
             finally:
                 close_old_connections()
             with self._lock:
                 self._lock.wait_for(lambda: self._rung, LOOK_SECONDS)
 
-    def _tell(self, waiting: Any, versions: dict[int, int]) -> None:
-        for event, (loop, sensor_id, version) in waiting.items():
-            if versions.get(sensor_id) != version:
+    def _tell(self, waiting: dict[asyncio.Event, tuple[asyncio.AbstractEventLoop, Hold]], come: set[Hold]) -> None:
+        for event, (loop, hold) in waiting.items():
+            if hold in come:
                 with suppress(RuntimeError):  # the loop has ended, and who waited in it
                     loop.call_soon_threadsafe(event.set)
+
+
+def _with_other_rules(holds: set[Hold]) -> set[Hold]:
+    versions = notices.versions_of({hold.sensor_id for hold in holds if hold.sensor_id is not None})
+    return {hold for hold in holds if versions.get(hold.sensor_id or 0) != hold.version}
+
+
+def _that_have_ended(holds: set[Hold]) -> set[Hold]:
+    unfinished = ends.unfinished_of({hold.execution_id for hold in holds if hold.execution_id is not None})
+    return {hold for hold in holds if hold.execution_id not in unfinished}
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -7,7 +7,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core import sql
 from apps.core.api import envelopes, query
 from apps.core.api.grants import by_object, filtered
 from apps.core.api.schema import unpaged
@@ -23,8 +22,8 @@ from apps.executions.api.serializers import (
     ExecutionSummarySerializer,
     StatsSerializer,
 )
-from apps.executions.api.waiting import LONGEST_SECONDS, wait_until_finished
-from apps.executions.models import Execution, ExecutionQuerySet
+from apps.executions.api.waiting import LONGEST_SECONDS, until_finished
+from apps.executions.models import ExecutionQuerySet
 from apps.executions.secrets import with_secret_values
 from apps.executions.services import request_execution, update_execution
 from apps.executions.states import PENDING, Status
@@ -92,7 +91,8 @@ class ExecutionViewSet(ExecutionViews):
         with_secrets = query.boolean(request.query_params, "include_secret_values")
         if with_secrets:
             self.caller.require("executions:decrypt", execution)
-        execution = finished_within(execution, seconds)
+        if seconds and not execution.is_finished:
+            return until_finished(envelopes.single(self.shown(execution)), execution, seconds)
         if with_secrets:
             execution = with_secret_values(execution)
             audit.record("secret.execution_values.decrypted", resource_type="execution", resource_id=execution.pk)
@@ -139,13 +139,6 @@ def counted(rows: ExecutionQuerySet) -> dict[str, int]:
 def wait_seconds(request: Request) -> int:
     """Return how long the request is ready to wait for an end."""
     return query.integer(request.query_params, "wait", minimum=0, maximum=LONGEST_SECONDS) or 0
-
-
-def finished_within(execution: Execution, seconds: int) -> Execution:
-    """Return the execution as it is once it has ended, at the latest after ``seconds``."""
-    if not execution.is_finished and wait_until_finished(execution.pk, seconds):
-        return sql.get(Execution, "id = %s", [execution.pk]) or execution
-    return execution
 
 
 def _key(request: Request) -> str | None:

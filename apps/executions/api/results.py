@@ -17,8 +17,9 @@ from apps.core.errors import BadRequest
 from apps.executions import visibility
 from apps.executions.api.base import ExecutionViews
 from apps.executions.api.documents import POINTER, WAIT
-from apps.executions.api.executions import finished_within, wait_seconds
+from apps.executions.api.executions import wait_seconds
 from apps.executions.api.serializers import WhySerializer
+from apps.executions.api.waiting import until_finished
 from apps.executions.artifacts import whole_result
 from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.services import explain
@@ -39,7 +40,9 @@ class ResultViewSet(ExecutionViews):
         """Read the whole result, whatever its size; null before the end. ``pointer`` picks a part of it."""
         seconds = wait_seconds(request)
         pointer = request.query_params.get("pointer")
-        execution = finished_within(self.get_object(), seconds)
+        execution = self.get_object()
+        if seconds and not execution.is_finished:
+            return until_finished(envelopes.single(None), execution, seconds)
         whole = whole_result(execution) if execution.is_finished else None
         return envelopes.single(whole if pointer is None else part_at(whole, pointer))
 

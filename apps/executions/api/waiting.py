@@ -1,72 +1,42 @@
 """
-Wait for the end of an execution inside a request, without using up the threads that answer requests.
+Wait for the end of an execution: its answer is held by the server, without a thread (``attune/holding.py``).
 
-The engine's news wakes a waiter at once when the execution ends in this process; otherwise it looks at the row now
-and then.
+The engine's news tells of an end at once when it comes in this process; otherwise the server looks now and then.
 """
 
-import threading
-import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.db import connection
+from rest_framework.response import Response
 
 from apps.core import sql
+from apps.core.api.holding import HEADER, Hold
+from apps.executions.models import Execution
 from apps.executions.signals import execution_changed
 from apps.executions.states import TERMINAL
 
-# A part of the threads that answer requests; whoever comes when they are taken gets the answer of the moment.
-MOST_WAITERS = 12
 LONGEST_SECONDS = 60
-_FIRST_LOOK_SECONDS = 0.2
-_LOOK_SECONDS = 0.5
-
-_places = threading.BoundedSemaphore(MOST_WAITERS)
-_lock = threading.Lock()
-_waiting: dict[int, set[threading.Event]] = {}
 
 
-def wait_until_finished(execution_id: int, seconds: float) -> bool:
-    """Return once the execution has ended, at the latest after ``seconds``; True when a wait took place."""
-    if seconds <= 0 or not _places.acquire(blocking=False):
-        return False
-    event = threading.Event()
-    with _lock:
-        _waiting.setdefault(execution_id, set()).add(event)
-    try:
-        _wait(execution_id, event, time.monotonic() + seconds)
-    finally:
-        with _lock:
-            _waiting[execution_id].discard(event)
-            if not _waiting[execution_id]:
-                del _waiting[execution_id]
-        _places.release()
-    return True
+def until_finished(response: Response, execution: Execution, seconds: int) -> Response:
+    """Return the answer, to be held until the execution has ended, at the latest for ``seconds``."""
+    response.headers[HEADER] = Hold(seconds=seconds, execution_id=execution.pk).text()
+    return response
 
 
-def _wait(execution_id: int, event: threading.Event, deadline: float) -> None:
-    pause = _FIRST_LOOK_SECONDS
-    while not _has_finished(execution_id):
-        left = deadline - time.monotonic()
-        if left <= 0 or event.wait(min(pause, left)):
-            return
-        pause = _LOOK_SECONDS
+def unfinished_of(execution_ids: Iterable[int]) -> set[int]:
+    """Return those of the executions that have not ended."""
+    wanted = list(execution_ids)
+    places = ", ".join(["%s"] * len(wanted))
+    rows = sql.fetch(f"SELECT id, status FROM execution WHERE id IN ({places})", wanted) if wanted else []
+    return {int(pk) for pk, status in rows if status not in TERMINAL}
 
 
-def _has_finished(execution_id: int) -> bool:
-    found = sql.fetch("SELECT status FROM execution WHERE id = %s", [execution_id])
-    if connection.vendor == "postgresql" and not connection.in_atomic_block:
-        connection.close()  # back to the pool: a request that waits holds none
-    return not found or found[0][0] in TERMINAL
+def listen(tell: Callable[[int], object]) -> None:
+    """Have this called with the id of each execution that ends in this process, after the commit."""
 
+    def told(*, execution_id: int, status: str, **_signal: Any) -> None:
+        if status in TERMINAL:
+            tell(execution_id)
 
-def wake_waiters(*, execution_id: int, status: str, **_signal: Any) -> None:
-    """Wake those who wait for an execution that has ended."""
-    if status in TERMINAL:
-        with _lock:
-            for event in _waiting.get(execution_id, ()):
-                event.set()
-
-
-# Only a process that answers requests imports this, and only there anybody waits.
-execution_changed.connect(wake_waiters, dispatch_uid="executions.wake_waiters")
+    execution_changed.connect(told, weak=False)

@@ -3,14 +3,15 @@
 import threading
 import time
 
+import httpx
 import pytest
 from django.db import connection, transaction
 
-from apps.executions.api import waiting
 from apps.executions.artifacts import store_large_result
 from apps.executions.models import Artifact, ArtifactVersion, Execution
 from apps.executions.signals import execution_changed
 from apps.executions.states import Status
+from apps.identity import tokens
 from tests.clients import signed_in
 from tests.factories import make_admin, make_execution
 
@@ -106,62 +107,71 @@ def test_a_version_whose_execution_was_removed_is_no_result(client):
     assert "$attune_artifact" in client.get(f"{LIST}/{execution.pk}/result").json()["data"]["data"]
 
 
-# --- Waiting -------------------------------------------------------------------------------------------------------
-def test_no_wait_for_what_has_ended(client):
-    execution = make_execution(status=Status.COMPLETED)
-    started = time.monotonic()
+# --- Waiting, on a real server -------------------------------------------------------------------------------------
+@pytest.fixture
+def asking(server):
+    """Returns a function that asks for part of an execution; gives status, seconds and body."""
+    admin = make_admin()
+    headers = {"Authorization": f"Bearer {tokens.mint_access_token(admin.pk, admin.login)}"}
+    limits = httpx.Limits(max_connections=100)
+    client = httpx.Client(base_url=server, headers=headers, timeout=90, trust_env=False, limits=limits)
 
-    client.get(f"{LIST}/{execution.pk}", {"wait": 60})
+    def ask(execution, part="", **query):
+        began = time.monotonic()
+        answer = client.get(f"{LIST}/{execution.pk}{part}", params=query)
+        assert "x-attune-hold" not in answer.headers
+        return answer.status_code, time.monotonic() - began, answer.json()
 
-    assert time.monotonic() - started < 5
+    yield ask
+    client.close()
 
 
-@pytest.mark.django_db(transaction=True)
+def end(execution, *, tell):
+    try:
+        with transaction.atomic():
+            Execution.objects.filter(pk=execution.pk).update(status=Status.COMPLETED, result={"data": 1})
+        if tell:
+            execution_changed.send(sender=Execution, execution_id=execution.pk, status="completed")
+    finally:
+        connection.close()
+
+
+def test_no_wait_for_what_has_ended(asking):
+    assert asking(make_execution(status=Status.COMPLETED), wait=60)[1] < 15
+
+
 @pytest.mark.parametrize("tell", [True, False])
-def test_wait_answers_at_the_end(tell):
-    client, execution = signed_in(make_admin()), make_execution(status=Status.RUNNING)
-
-    def finish():
-        try:
-            with transaction.atomic():
-                Execution.objects.filter(pk=execution.pk).update(status=Status.COMPLETED, result={"data": 1})
-            if tell:
-                execution_changed.send(sender=Execution, execution_id=execution.pk, status="completed")
-        finally:
-            connection.close()
-
+def test_wait_answers_at_the_end(asking, tell):
+    execution = make_execution(status=Status.RUNNING)
     # The wait begins before its end comes: its first look finds the execution running.
-    thread = threading.Timer(0.1, finish)
+    thread = threading.Timer(0.3, end, [execution], {"tell": tell})
     thread.start()
-    started = time.monotonic()
-    data = client.get(f"{LIST}/{execution.pk}/result", {"wait": 30}).json()["data"]
-    seconds = time.monotonic() - started
+
+    status, seconds, body = asking(execution, "/result", wait=60, pointer="/data")
+
     thread.join()
-
-    assert data == {"data": 1}
-    assert seconds < 10
-    assert not waiting._waiting
+    assert (status, body) == (200, {"data": 1})
+    assert seconds < 30
 
 
-@pytest.mark.django_db(transaction=True)
-def test_wait_ends_with_its_time():
-    client, execution = signed_in(make_admin()), make_execution(status=Status.RUNNING)
-    started = time.monotonic()
+def test_wait_ends_with_its_time(asking):
+    status, seconds, body = asking(make_execution(status=Status.RUNNING), wait=1)
 
-    response = client.get(f"{LIST}/{execution.pk}", {"wait": 1})
-
-    assert response.json()["data"]["status"] == "running"
-    assert 0.9 < time.monotonic() - started < 10
+    assert (status, body["data"]["status"]) == (200, "running")
+    assert 0.9 < seconds < 15
 
 
-@pytest.mark.django_db(transaction=True)
-def test_when_all_places_are_taken_the_answer_comes_at_once(monkeypatch):
-    monkeypatch.setattr(waiting, "_places", threading.BoundedSemaphore(1))
-    waiting._places.acquire()
-    client, execution = signed_in(make_admin()), make_execution(status=Status.RUNNING)
-    started = time.monotonic()
+def test_everybody_who_waits_gets_the_end(asking):
+    execution = make_execution(status=Status.RUNNING)
+    answers = []
+    waiting = [threading.Thread(target=lambda: answers.append(asking(execution, wait=60))) for _ in range(60)]
+    for thread in waiting:
+        thread.start()
+    time.sleep(1)
 
-    response = client.get(f"{LIST}/{execution.pk}/result", {"wait": 60})
+    assert asking(execution)[1] < 30  # the others wait for 60
+    end(execution, tell=True)
+    for thread in waiting:
+        thread.join(90)
 
-    assert response.json() == {"data": None}
-    assert time.monotonic() - started < 10
+    assert [body["data"]["status"] for _status, _seconds, body in answers] == ["completed"] * 60
