@@ -18,6 +18,7 @@ from apps.executions.engines import engine_of_action
 from apps.executions.models import Demand, Execution
 from apps.executions.parameters import parameters_of
 from apps.executions.secrets import real_config
+from apps.workers.models import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -101,11 +102,23 @@ def placement_of(action: Action | None, execution: Execution) -> dict[str, Any]:
     return {
         "runtime": sorted(runtime.names) if runtime is not None else None,
         "version": (action.runtime_version_constraint or None) if action is not None else None,
-        "required": (action.required_worker_runtimes or {}) if action is not None else {},
+        **_required_runtimes(action),
         "selector": chosen("worker_selector", {}),
         "tolerations": chosen("worker_tolerations", []),
         "affinity": chosen("worker_affinity", {}),
     }
+
+
+def _required_runtimes(action: Action | None) -> dict[str, Any]:
+    required = (action.required_worker_runtimes or {}) if action is not None else {}
+    if not required:
+        return {"required": {}}
+    runtimes = list(Runtime.objects.all())
+    names = {
+        name: sorted({name.lower()}.union(*(row.names for row in runtimes if name.lower() in {row.ref, *row.names})))
+        for name in required
+    }
+    return {"required": required, "required_names": names}
 
 
 def demand_id(requirements: dict[str, Any]) -> int:

@@ -37,6 +37,7 @@ from apps.executions.renewal import Line, renew_holders, renew_lines
 from apps.executions.signals import execution_changed
 from apps.executions.states import Status
 from apps.executions.transitions import Step, history_row, notify_changed, transition
+from apps.executions.unmet import unmet_demand
 from apps.workers.fitness import NEVER, Offer, misfit, score
 from apps.workers.models import Worker
 
@@ -549,23 +550,3 @@ def _admit_to_engine(execution: Execution, demand: Demand) -> bool:
     admission.take(places, execution.pk)
     admission.write(clock.now())
     return True
-
-
-def unmet_demand(demand: Demand, offers: list[Offer], rejections: list[str | None]) -> str:
-    """Return the sentence that says which demand no worker meets."""
-    wanted = demand.requirements
-    available = sorted({name for offer in offers for name in offer.runtimes})
-    texts = {
-        "role": "no worker runs actions",
-        "runtime": f"no worker offers the runtime {' or '.join(wanted['runtime'] or []) or wanted['required']}"
-        f" (available: {', '.join(available) or 'none'})",
-        "runtime_version": f"no worker offers a version that satisfies {wanted['version'] or wanted['required']}",
-        "selector": f"no worker has the labels {wanted['selector']}",
-        "taint": "every worker has a taint that is not tolerated",
-        "affinity": "no worker meets the affinity",
-        "offline": "every worker that fits is offline",
-        "cordoned": "every worker that fits is cordoned",
-    }
-    reasons = {why for why in rejections if why is not None}
-    told = reasons - NEVER or reasons  # where some would fit, the others' shortcomings are not why it fails
-    return "; ".join(text for why, text in texts.items() if why in told) or "no worker is registered"

@@ -2,7 +2,8 @@
 Which worker fits what is demanded of it (execution.md section 4). Pure: values in, values out.
 
 Requirements: {"runtime": [names in lower case] | null, "version": text|null, "required": {name: constraint},
-"selector": {}, "tolerations": [], "affinity": {}}.
+"required_names": {name: [names in lower case]}, "selector": {}, "tolerations": [], "affinity": {}}; a required runtime
+that "required_names" leaves out has that one name only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,16 +62,28 @@ def _misfit_of_runtimes(requirements: Mapping[str, Any], offer: Offer) -> str | 
         offered = [name for name in names if name in offer.runtimes]
         if not offered:
             return "runtime"
-        constraint = requirements.get("version")
-        if constraint and not any(satisfies(v, constraint) for name in offered for v in offer.runtimes[name]):
+        if not has_version(offer, offered, requirements.get("version")):
             return "runtime_version"
-    for name, constraint in (requirements.get("required") or {}).items():
-        versions = offer.runtimes.get(str(name).lower())
-        if versions is None:
+    for _name, names, constraint in required_runtimes(requirements):
+        if not any(name in offer.runtimes for name in names):
             return "runtime"
-        if constraint not in ("*", "", None) and not any(satisfies(v, constraint) for v in versions):
+        if not has_version(offer, names, constraint):
             return "runtime_version"
     return None
+
+
+def required_runtimes(requirements: Mapping[str, Any]) -> list[tuple[str, Sequence[str], str | None]]:
+    """Return (name as the action has it, every name it may be offered by, constraint) of each further runtime."""
+    others = requirements.get("required_names") or {}
+    required = requirements.get("required") or {}
+    return [(str(name), others.get(name) or [str(name).lower()], needed) for name, needed in required.items()]
+
+
+def has_version(offer: Offer, names: Sequence[str], constraint: str | None) -> bool:
+    """Return whether the worker offers a version that satisfies this, under one of the names; none or ``*``: any."""
+    if constraint in ("*", "", None):
+        return True
+    return any(satisfies(version, constraint) for name in names for version in offer.runtimes.get(name, ()))
 
 
 def _misfit_of_place(requirements: Mapping[str, Any], offer: Offer) -> str | None:

@@ -106,7 +106,42 @@ def test_demand_no_worker_could_ever_meet_fails_at_once(announced: Announced) ->
     assert execution.result["error"] == "Execution is unschedulable"
     assert execution.result["message"] == "no worker offers the runtime ruby (available: shell)"
     assert (execution.result["failed_by"], execution.result["action_ref"]) == ("execution_scheduler", ruby.ref)
+    assert (execution.result["failed_by"], execution.result["action_ref"]) == ("execution_scheduler", ruby.ref)
     assert steps_of(execution) == ["requested", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("required", "message"),
+    [
+        ({"Ruby": "*"}, "no worker offers the runtime Ruby (available: nodejs, python, shell)"),
+        ({"python": ">=99"}, "no worker offers a version of python that satisfies >=99"),
+        ({"python": "*", "nodejs": "*"}, "no worker offers all of the runtimes shell, python, nodejs"),
+    ],
+)
+def test_further_runtime_that_no_worker_offers_is_named(
+    announced: Announced, required: dict[str, str], message: str
+) -> None:
+    make_worker(runtimes=("shell", "python"))
+    make_worker(runtimes=("shell", "nodejs"))
+    shell = make_runtime(ref="core.shell")
+    execution = make_request(action=make_action(runtime=shell, required_worker_runtimes=required))
+
+    dispatch_waiting()
+
+    execution.refresh_from_db()
+    assert (execution.status, execution.result["message"]) == (Status.FAILED, message)
+
+
+def test_further_runtime_goes_by_its_name_its_aliases_and_its_ref(announced: Announced) -> None:
+    worker = make_worker(runtimes=("shell", "nodejs"))
+    make_runtime(ref="core.nodejs", name="Node.js", aliases=["node", "nodejs", "node.js"])
+    shell = make_runtime(ref="core.shell")
+    for name in ("Node.js", "NODE", "core.nodejs", "nodejs"):
+        make_request(action=make_action(runtime=shell, required_worker_runtimes={name: "*"}))
+
+    dispatch_waiting()
+
+    assert [row[0] for row in announced] == [worker.pk] * 4
 
 
 @pytest.mark.parametrize(
