@@ -26,12 +26,13 @@ NOT_STARTED = {"error": "Cancelled by user before execution started", "succeeded
 
 
 @transaction.atomic
-def cancel_execution(execution_id: int, *, by: Identity | None, reason: str = "") -> Execution:
+def cancel_execution(execution_id: int, *, by: Identity | None, reason: str = "", dispatch: bool = True) -> Execution:
     """
     Cancel an execution and what its program started; return it as it is then.
 
     Before a worker claimed it, it is ``cancelled`` at once; a running one becomes ``canceling`` and its worker stops
-    it. One that is ``canceling`` already stays as it is. Raises ExecutionNotFound, AlreadyFinished.
+    it. One that is ``canceling`` already stays as it is. Whoever cancels many in one transaction has what waits for
+    them dispatched once at the end, not after each. Raises ExecutionNotFound, AlreadyFinished.
     """
     execution = _locked(execution_id)
     if execution.status in TERMINAL:
@@ -40,7 +41,8 @@ def cancel_execution(execution_id: int, *, by: Identity | None, reason: str = ""
     _cancel(execution, actor=actor, by=by, reason=reason)
     _cancel_children(execution, actor=actor, by=by)
     executed("cancelled", execution, by=by, reason=reason)
-    dispatch_on_commit()
+    if dispatch:
+        dispatch_on_commit()
     return execution
 
 

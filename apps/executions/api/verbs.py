@@ -21,6 +21,7 @@ from apps.executions.errors import AlreadyFinished, ExecutionNotFound
 from apps.executions.models import Execution
 from apps.executions.services import (
     cancel_execution,
+    dispatch_on_commit,
     force_close_execution,
     retry_execution,
     retry_failed_tasks,
@@ -93,6 +94,8 @@ class VerbViewSet(ExecutionViews):
             found = list(_looked_at(parse_filter_object(wanted).apply(rows).newest_first())[: limit + 1])
             bulk.cancel_rows(found[:limit])
             bulk.has_more = len(found) > limit
+        if bulk.cancelled or bulk.canceling:
+            dispatch_on_commit()
         return envelopes.single(bulk.told())
 
 
@@ -144,7 +147,8 @@ class _Bulk:
 
     def _cancel(self, row: Execution) -> None:
         try:
-            self._note(row.pk, cancel_execution(row.pk, by=self.caller.identity, reason=self.reason).status)
+            cancelled = cancel_execution(row.pk, by=self.caller.identity, reason=self.reason, dispatch=False)
+            self._note(row.pk, cancelled.status)
         except ExecutionNotFound:
             self._skip(row.pk, None, "not_found")
         except AlreadyFinished:

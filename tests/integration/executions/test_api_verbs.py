@@ -3,6 +3,7 @@
 import pytest
 
 from apps.executions.models import Execution
+from apps.executions.services import dispatch_waiting
 from apps.executions.states import TERMINAL, Status
 from tests.clients import signed_in
 from tests.factories import make_execution, make_identity, make_request, make_worker
@@ -112,6 +113,20 @@ def test_cancel_many_by_ids(client):
     }
     assert planned == {**data, "dry_run": True}
     assert bulk(client, ids=[waiting.pk])["skipped"][0]["reason"] == "finished"
+
+
+@pytest.mark.usefixtures("announced")
+def test_what_waits_is_dispatched_once_after_a_cancel_of_many(client, django_capture_on_commit_callbacks):
+    worker = make_worker(slots=3)
+    handed_over = [make_execution(status=Status.SCHEDULED, worker=worker, epoch=1) for _number in range(3)]
+    waiting = make_request()
+
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        data = bulk(client, ids=[row.pk for row in handed_over])
+
+    waiting.refresh_from_db()
+    assert (len(data["cancelled"]), waiting.status) == (3, Status.SCHEDULED)
+    assert callbacks.count(dispatch_waiting) == 1
 
 
 def test_cancel_many_by_filter(client):
