@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.workers import environment, parameters
@@ -109,7 +109,7 @@ class Runtime:
 
     def prepare(self, preparation: Preparation) -> Program:
         """Return what to start; ``preparation.env`` is complete afterwards."""
-        preparation.interpreter = self._interpreter(preparation)
+        self._find_interpreter(preparation)
         preparation.env = self._environment(preparation)
         if preparation.entry.code:
             return self.inline_program(preparation)
@@ -121,7 +121,7 @@ class Runtime:
 
         ``preparation.env`` has what every program of this runtime gets; what is said of its work, the caller adds.
         """
-        preparation.interpreter = self._interpreter(preparation)
+        self._find_interpreter(preparation)
         preparation.env = self._runtime_environment(preparation)
         return self.plain_program(preparation)
 
@@ -149,16 +149,28 @@ class Runtime:
         definitions = parameters.shell_definitions(job.parameters, ambient=job.ambient, secret_names=job.secret_names)
         return f"{definitions}\n{code}"
 
+    def _find_interpreter(self, preparation: Preparation) -> None:
+        """Set the interpreter, and its arguments with the templates in them filled in."""
+        preparation.interpreter = self._interpreter(preparation)
+        values = _template_values(preparation)
+        rendered = [environment.render_template(argument, values) for argument in preparation.config.args]
+        args = tuple(argument for argument in rendered if argument is not None)
+        if args != preparation.config.args:
+            preparation.config = replace(preparation.config, args=args)
+
     def _interpreter(self, preparation: Preparation) -> str:
         config, env_dir = preparation.config, preparation.job.env_dir
         if config.interpreter_path and env_dir is not None:
-            path = environment.render_template(config.interpreter_path, {"env_dir": str(env_dir)})
+            path = environment.render_template(
+                config.interpreter_path, {**_template_values(preparation), "env_dir": str(env_dir)}
+            )
             if path and os.path.exists(path):
                 return path
         if not config.binary:
             raise JobError(f"Runtime '{runtime_name(preparation.job, self)}' has no interpreter")
         search = preparation.services.inherited["PATH"]
-        return preparation.services.find_program(config.binary, search) or self._missing(preparation)
+        binary = environment.render_template(config.binary, _template_values(preparation))
+        return preparation.services.find_program(binary or config.binary, search) or self._missing(preparation)
 
     def _missing(self, preparation: Preparation) -> str:
         job = preparation.job
@@ -172,18 +184,22 @@ class Runtime:
         return {**shared, **job.env, **environment.attune_variables(job)}
 
     def _runtime_environment(self, preparation: Preparation) -> dict[str, str]:
-        job = preparation.job
-        values = {
-            "pack_dir": str(job.pack_dir) if job.pack_dir else None,
-            "env_dir": str(job.env_dir) if job.env_dir and job.env_dir.exists() else None,
-            "interpreter": preparation.interpreter,
-            "action_file": preparation.entry.file,
-            "manifest_path": None,
-        }
         shared = preparation.runtime_env
         shared.update(preparation.services.inherited)
-        environment.add_runtime_variables(shared, preparation.config.env_vars, values)
+        environment.add_runtime_variables(shared, preparation.config.env_vars, _template_values(preparation))
         return shared
+
+
+def _template_values(preparation: Preparation) -> dict[str, str | None]:
+    """Return what the templates of a runtime's configuration may name; None has no value in this run."""
+    job = preparation.job
+    return {
+        "pack_dir": str(job.pack_dir) if job.pack_dir else None,
+        "env_dir": str(job.env_dir) if job.env_dir and job.env_dir.exists() else None,
+        "interpreter": preparation.interpreter or None,
+        "action_file": preparation.entry.file or None,
+        "manifest_path": None,
+    }
 
 
 def runtime_name(job: Job, runtime: Runtime) -> str:

@@ -118,6 +118,27 @@ def test_runtime_known_by_its_row_only(services: RunnerServices, pack_dir: Path)
     )
 
 
+def test_command_line_of_a_runtime_is_a_template(services: RunnerServices, pack_dir: Path) -> None:
+    (pack_dir / "bin").mkdir()
+    tool = pack_dir / "bin" / "tool"
+    tool.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    tool.chmod(0o755)
+    spec = RuntimeSpec(
+        name="tool",
+        execution_config={
+            "interpreter": {
+                "binary": "{pack_dir}/bin/tool",
+                "args": ["-C", "{pack_dir}", "{env_dir}", "x={action_file}"],
+            }
+        },
+    )
+
+    told = outcome(services, "hello.js", pack_dir, runtime=spec, available_runtimes=("tool",))
+
+    file = f"{pack_dir}/actions/hello.js"
+    assert told.splitlines() == ["-C", str(pack_dir), f"x={file}", file]  # no environment: nothing stands for it
+
+
 def test_inline_code_is_given_to_the_interpreter_itself(services: RunnerServices, pack_dir: Path) -> None:
     config = {"interpreter": {"binary": "bash"}, "inline_execution": {"strategy": "direct"}}
     spec = RuntimeSpec(name="dash", execution_config=config)
