@@ -1,12 +1,13 @@
 """Run a workflow on paper: the engine's own decisions, with results that somebody gives (workflows.md section 3). Pure."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from apps.core.markers import Path, marked
 from apps.core.schemas import secret_paths
-from apps.workflows.definition.graph import Graph
-from apps.workflows.engine.book import ChildEnd, FailedTask, Outcome, TaskRun
+from apps.workflows.definition.graph import MAX_INPUTS_BYTES, Graph
+from apps.workflows.engine.book import ChildEnd, ChildSpec, FailedTask, Outcome, TaskRun
 from apps.workflows.engine.core import Core
 from apps.workflows.engine.ending import without_secrets_of_output
 from apps.workflows.engine.memory import MemoryBook, MemoryChild, Surroundings
@@ -14,6 +15,8 @@ from apps.workflows.engine.views import error_in, result_view
 
 MOST_STEPS = 1000
 TOO_LONG = f"The dry run was stopped after {MOST_STEPS} steps"
+TOO_LARGE = "The dry run was stopped: its tasks have too many executions, or are given too much"
+_CHILD_BYTES = 1024  # what a child counts at least: the time it takes, besides what it is given
 
 _OUTCOMES: Mapping[str, Outcome] = {
     "completed": "succeeded",
@@ -28,14 +31,24 @@ STATUSES = tuple(_OUTCOMES)
 
 
 class _TooLong(Exception):
-    """More steps than a dry run makes."""
+    """More than a dry run does; the text is for its reader."""
 
 
 class _PaperBook(MemoryBook):
+    def __init__(self, graph: Graph, surroundings: Surroundings, *, most_bytes: int) -> None:
+        super().__init__(graph, surroundings)
+        self._bytes_left = most_bytes
+
     def add(self, run: TaskRun) -> None:
         if len(self.runs) >= MOST_STEPS:
-            raise _TooLong
+            raise _TooLong(TOO_LONG)
         super().add(run)
+
+    def dispatch(self, run: TaskRun, specs: Sequence[ChildSpec]) -> None:
+        self._bytes_left -= sum(max(_CHILD_BYTES, len(json.dumps(spec.parameters))) for spec in specs)
+        if self._bytes_left < 0:
+            raise _TooLong(TOO_LARGE)
+        super().dispatch(run, specs)
 
     def failures(self) -> list[FailedTask]:
         """Return what failed and was not handled: with what its child said, of which there is no execution."""
@@ -48,21 +61,23 @@ class _PaperBook(MemoryBook):
         ]
 
 
-def dry_run(graph: Graph, surroundings: Surroundings, results: Mapping[str, Any]) -> dict[str, Any]:
+def dry_run(
+    graph: Graph, surroundings: Surroundings, results: Mapping[str, Any], *, most_bytes: int = MAX_INPUTS_BYTES
+) -> dict[str, Any]:
     """
     Return what a workflow comes to when its tasks come to these results.
 
     ``results``: task -> {"status", "result"}, or a list of these, one for each item or iteration; what is missing
-    succeeds with {}.
+    succeeds with {}. All tasks together may be given ``most_bytes`` of input.
     """
-    book = _PaperBook(graph, surroundings)
+    book = _PaperBook(graph, surroundings, most_bytes=most_bytes)
     errors = []
     try:
         _play(Core(book), book, results)
-    except _TooLong:
-        errors.append(TOO_LONG)
+    except _TooLong as error:
+        errors.append(str(error))
     ending = book.ending
-    result: Mapping[str, Any] = {"error": TOO_LONG, "succeeded": False}
+    result: Mapping[str, Any] = {"error": "; ".join(errors), "succeeded": False}
     if ending is not None:
         result = without_secrets_of_output(ending, surroundings.out_schema)[0]
     return {
