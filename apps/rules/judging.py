@@ -96,8 +96,8 @@ def judge(
     """
     Judge one rule on one event that happened, or is said to have happened, at ``at``.
 
-    Without a store the windows of the rule are left out. ``payloads_of`` gives the payloads of stored events, in the
-    order of their ids, when a template of an aggregating rule asks for them.
+    Without a store the windows of the rule are left out: an aggregate fires with this one event. ``payloads_of`` gives
+    the payloads of stored events, in the order of their ids, when a template of an aggregating rule asks for them.
     """
     verdict = evaluate_conditions(
         rule.conditions,
@@ -110,14 +110,16 @@ def judge(
     passage = _pass(rule, _shown_openly(event), at, windows)
     if passage.held_back:
         return Judgement(outcome=str(passage.outcome), reason=passage.reason, key=passage.key, steps=verdict.steps)
-    aggregate = _aggregate_roots(passage.aggregated, event, payloads_of)
+    aggregate = _aggregate_roots(passage.aggregated, _shown_openly(event), payloads_of)
     return replace(_with_parameters(rule, event, at, passage, aggregate), steps=verdict.steps, key=passage.key)
 
 
 def _pass(rule: RuleView, event: EventView, at: datetime, windows: WindowStore | None) -> Passage:
-    if windows is None or not rule.windows:
+    if not rule.windows:
         return Passage()
     scope = _scope(rule, event, at, event_roots=_event_of_parameters(event))
+    if windows is None:
+        return Passage(aggregated=_aggregated_alone(rule.windows.aggregate, event, scope))
     entry = Entry(at=at, event_id=event.id or 0)
     return pass_windows(
         rule.windows,
@@ -125,6 +127,20 @@ def _pass(rule: RuleView, event: EventView, at: datetime, windows: WindowStore |
         entry=entry,
         store=windows,
         render_key=lambda template: render_key(template, scope),
+    )
+
+
+def _aggregated_alone(settings: Mapping[str, Any] | None, event: EventView, scope: Scope) -> Aggregated | None:
+    """Return what a template sees when this event fires an aggregate and those before it are not known."""
+    if settings is None:
+        return None
+    key = settings.get("key")
+    return Aggregated(
+        count=settings["count"],
+        first_created=event.created,
+        last_created=event.created,
+        event_ids=() if event.id is None else (event.id,),
+        key=None if key is None else render_key(key, scope),
     )
 
 

@@ -334,6 +334,26 @@ def test_large_parameters_are_left_out_of_samples(api):
     assert (sample["outcome"], sample["rendered_params"]) == ("matched", None)
 
 
+def test_a_test_shows_an_aggregate_that_fires_with_its_one_event(api):
+    trigger = make_trigger(out_schema={"pin": {"type": "string", "secret": True}})
+    rule = make_rule(
+        trigger=trigger,
+        aggregate={"count": 3, "window_seconds": 60, "key": "{{ event.payload.host }}"},
+        action_params={
+            "text": "{{ aggregate.count }} of {{ aggregate.key }}",
+            "all": "{{ aggregate.payloads }}",
+        },
+    )
+    body = {"payload": {"host": "db1", "pin": "hunter2"}}
+
+    data = api.post(f"{RULES}/{rule.ref}/test", body).json()["data"]
+
+    assert data["params_warnings"] == []
+    assert data["rendered_params"]["text"] == "3 of db1"
+    assert [payload["host"] for payload in data["rendered_params"]["all"]] == ["db1"]
+    assert "hunter2" not in str(data)
+
+
 def test_an_aggregate_shows_the_payloads_of_its_events(api):
     rule = make_rule(aggregate={"count": 2, "window_seconds": 60}, action_params={"all": "{{ aggregate.payloads }}"})
     events_at(rule.trigger, 0, 1)
