@@ -150,6 +150,20 @@ def json_list(value: str) -> list[Any]:
     return found
 
 
+def taints(value: str) -> list[dict[str, str]]:
+    """``[{"key": "gpu", "value": "a100", "effect": "no_schedule"}]``; one that keeps nothing away would pass unseen."""
+    found = json_list(value)
+    for taint in found:
+        if taint.get("effect") not in ("no_schedule", "prefer_no_schedule"):
+            raise ValueError(
+                f"must name the effect of each taint, no_schedule or prefer_no_schedule; {taint} does not"
+            )
+        texts = all(isinstance(word, str) for word in taint.values())
+        if not taint.get("key") or not texts or set(taint) - {"key", "value", "effect"}:
+            raise ValueError(f"must have key, value? and effect, all texts, in each taint; {taint} has not")
+    return found
+
+
 def networks(value: str) -> list[str]:
     found = names(value)
     for entry in found:
@@ -248,7 +262,7 @@ VARIABLES: tuple[Variable, ...] = (
     _V(name="ATTUNE_WORKER_TYPE", parse=choice("local", "remote", "container"), default="local", meaning="kind of worker"),
     _V(name="ATTUNE_WORKER_RUNTIMES", parse=names, default=None, default_text="detected", meaning="runtimes this worker offers"),
     _V(name="ATTUNE_WORKER_LABELS", parse=labels, default={}, default_text="none", meaning="labels for worker selectors, zone=eu1,disk=ssd"),
-    _V(name="ATTUNE_WORKER_TAINTS", parse=json_list, default=[], default_text="none", meaning="JSON list of {key, value?, effect}"),
+    _V(name="ATTUNE_WORKER_TAINTS", parse=taints, default=[], default_text="none", meaning="JSON list of {key, value?, effect}"),
     _V(name="ATTUNE_WORKER_SLOTS", parse=integer(1, 1000), default=10, meaning="executions at the same time"),
     _V(name="ATTUNE_HEARTBEAT_SECONDS", parse=decimal(0.1, 3600), default=10.0, default_text="10", meaning="how often a worker renews its lease"),
     _V(name="ATTUNE_LEASE_SECONDS", parse=decimal(0.3, 86400), default=30.0, default_text="30", meaning="how long a lease is valid; at least 3 heartbeats and 2 kill graces"),
