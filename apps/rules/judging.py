@@ -125,6 +125,7 @@ def _pass(rule: RuleView, event: EventView, at: datetime, windows: WindowStore |
         rule.windows,
         rule_id=rule.id,
         entry=entry,
+        created=event.created,
         store=windows,
         render_key=lambda template: render_key(template, scope),
     )

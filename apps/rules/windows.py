@@ -98,17 +98,29 @@ class Windows:
 
 
 def pass_windows(
-    windows: Windows, *, rule_id: int, entry: Entry, store: WindowStore, render_key: Callable[[str], str]
+    windows: Windows,
+    *,
+    rule_id: int,
+    entry: Entry,
+    created: datetime,
+    store: WindowStore,
+    render_key: Callable[[str], str],
 ) -> Passage:
-    """Count a match that happened at ``entry.at`` and return whether it passes. ``render_key`` renders a key template."""
+    """
+    Count a match that happened at ``entry.at`` and return whether it passes. ``render_key`` renders a key template.
+
+    An aggregate counts by the time at which the event was ``created``, which templates see; the others hold back what
+    happens from now on.
+    """
     passage = Passage()
     if windows.dedupe is not None:
         passage = _dedupe(windows.dedupe, _group(rule_id, "dedupe", windows.dedupe, render_key), entry, store)
         if passage.held_back:
             return passage
     if windows.aggregate is not None:
+        arrived = Entry(at=created, event_id=entry.event_id)
         passage = _aggregate(
-            windows.aggregate, _group(rule_id, "aggregate", windows.aggregate, render_key), entry, store
+            windows.aggregate, _group(rule_id, "aggregate", windows.aggregate, render_key), arrived, store
         )
         if passage.held_back:
             return passage
@@ -182,8 +194,8 @@ def _aggregate(settings: Mapping[str, Any], group: Group, entry: Entry, store: W
     store.clear(group)
     aggregated = Aggregated(
         count=len(entries),
-        first_created=entries[0].at,
-        last_created=entry.at,
+        first_created=min(each.at for each in entries),  # two that came together may have been counted in any order
+        last_created=max(each.at for each in entries),
         event_ids=tuple(each.event_id for each in entries[-SHOWN_EVENTS:]),
         key=_shown_key(settings, group),
     )

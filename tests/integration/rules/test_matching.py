@@ -269,7 +269,8 @@ def test_aggregate_shows_its_events_to_the_templates() -> None:
             "ids": "{{ aggregate.event_ids }}",
             "payloads": "{{ aggregate.payloads }}",
             "key": "{{ aggregate.key }}",
-            "lasted": "{{ aggregate.last_created >= aggregate.first_created }}",
+            "first": "{{ aggregate.first_created }}",
+            "last": "{{ aggregate.last_created }}",
         },
     )
 
@@ -281,7 +282,8 @@ def test_aggregate_shows_its_events_to_the_templates() -> None:
         "ids": [event.pk for event in events],
         "payloads": [{"host": "a", "n": number} for number in range(3)],
         "key": "a",
-        "lasted": True,
+        "first": clock.as_text(events[0].created),
+        "last": clock.as_text(events[-1].created),
     }
     assert not RuleWindow.objects.exists()
 

@@ -20,10 +20,17 @@ class Matches:
         self.store = MemoryWindows()
         self.count = 0
 
-    def at(self, second: float, key: str = "") -> Passage:
+    def at(self, second: float, key: str = "", *, seconds_old: float = 0) -> Passage:
         self.count += 1
-        entry = Entry(at=START + timedelta(seconds=second), event_id=self.count)
-        return pass_windows(self.windows, rule_id=1, entry=entry, store=self.store, render_key=lambda _template: key)
+        moment = START + timedelta(seconds=second)
+        return pass_windows(
+            self.windows,
+            rule_id=1,
+            entry=Entry(at=moment, event_id=self.count),
+            created=moment - timedelta(seconds=seconds_old),
+            store=self.store,
+            render_key=lambda _template: key,
+        )
 
     def outcomes(self, *seconds: float) -> list[str | None]:
         return [self.at(second).outcome for second in seconds]
@@ -62,6 +69,20 @@ def test_aggregate_fires_with_the_last_of_its_number_and_starts_at_zero() -> Non
     assert (fired.aggregated.count, fired.aggregated.event_ids) == (3, (1, 2, 3))
     assert (fired.aggregated.first_created, fired.aggregated.last_created) == (START, START + timedelta(seconds=2))
     assert matches.outcomes(3, 4, 5) == ["aggregating", "aggregating", None]
+
+
+def test_aggregate_shows_when_its_events_were_created() -> None:
+    matches = Matches(aggregate={"count": 3, "window_seconds": 10})
+
+    matches.at(5, seconds_old=1)
+    matches.at(6, seconds_old=0.5)
+    aggregated = matches.at(7, seconds_old=2).aggregated  # created before the second and counted after it
+
+    assert aggregated is not None
+    assert aggregated.event_ids == (1, 2, 3)
+    assert (aggregated.first_created, aggregated.last_created) == (
+        START + timedelta(seconds=4), START + timedelta(seconds=5.5),
+    )  # fmt: skip
 
 
 def test_aggregate_forgets_what_is_older_than_its_window() -> None:
