@@ -45,9 +45,10 @@ def hold(key: Key) -> None:
 
     No foreign key does it for these. Raises OwnerNotFound when it is gone already.
     """
-    model, own_id = _models.get(key.owner_type), getattr(key, f"owner_{key.owner_type}", None)
+    model = _models.get(key.owner_type)
     if model in (None, Pack):
         return
+    own_id = getattr(key, f"owner_{key.owner_type}")
     if not model._default_manager.select_for_update(no_key=True).filter(pk=own_id).values("pk").first():
         raise OwnerNotFound(f"owner_{key.owner_type}: there is no {key.owner_type} {own_id}")
 

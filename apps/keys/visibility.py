@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from apps.identity.denials import lacking
 from apps.identity.grants import Columns, Facts, condition, facts, facts_of, narrowed, owned_by
+from apps.identity.models import Identity
 from apps.keys import owners
 from apps.keys.models import Key, OwnerType
 from apps.keys.services import live_keys
@@ -120,10 +121,18 @@ def _names_of_owner(key: Key) -> str | frozenset[str] | None:
             return key.owner_action_ref
         case OwnerType.SENSOR:
             return key.owner_sensor_ref
-        case OwnerType.IDENTITY if key.owner_identity is not None:
-            return frozenset({key.owner_identity.login, str(key.owner_identity_id)})
+        case OwnerType.IDENTITY if key.owner_identity_id is not None:
+            return frozenset({str(key.owner_identity_id), *_login_of_owner(key)})
         case _:
             return None  # the system has no name that a pack could not have as well
+
+
+def _login_of_owner(key: Key) -> list[str]:
+    """Return the login, if there is one still: the owner of a key that is about to be stored may be deleted."""
+    try:
+        return [key.owner_identity.login] if key.owner_identity is not None else []
+    except Identity.DoesNotExist:
+        return []
 
 
 def describe() -> None:

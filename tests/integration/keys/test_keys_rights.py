@@ -1,9 +1,15 @@
 """Who may do what with which keys (auth.md sections 2.7, 4, 5, 6.3, 8)."""
 
 import pytest
+from django.db import IntegrityError
 
 from apps.identity import sensor_tokens, tokens
+from apps.identity.callers import Caller
+from apps.identity.models import Identity
+from apps.keys import services
 from apps.keys.models import Key
+from apps.keys.owners import Owner
+from apps.keys.visibility import require
 from tests.clients import bearing, signed_in, with_execution_token
 from tests.factories import (
     grant,
@@ -163,6 +169,20 @@ def test_keys_of_others_take_a_grant_that_speaks_of_owners():
     assert admin.post(KEYS, body(owner_type="identity", owner=mine.login)).status_code == 201
     assert keeper.post(KEYS, body(ref="new", owner_type="identity", owner="other")).status_code == 201
     assert keeper.delete(f"{KEYS}/theirs").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_owner_who_is_deleted_before_the_key_is_stored_is_missed_by_the_database():
+    owner = make_identity()
+    key = services.new_key(
+        ref="late", name="late", owner=Owner(owner_type="identity", owner_identity=owner.pk), value=1
+    )
+    Identity.objects.filter(pk=owner.pk).delete()
+
+    holder = make_holder(grant("keys:create", owner="any"))
+    require(Caller(holder=holder, token_type="access", login=holder.login), "create", key)
+    with pytest.raises(IntegrityError):
+        services.store(key)
 
 
 # --- Execution tokens -------------------------------------------------------------------------------------------
