@@ -33,8 +33,9 @@ def on_sensor_saved(*, instance: Sensor, update_fields: frozenset[str] | None = 
 
 
 def on_sensor_going(*, instance: Sensor, **_signal: Any) -> None:
-    """Its triggers lose it, its ref too."""
+    """Its triggers lose it, its ref too. They come before the sensor, and that before its processes."""
     Trigger.objects.filter(sensor=instance).update(sensor=None, sensor_ref=None)
+    list(Sensor.objects.select_for_update(no_key=True).filter(pk=instance.pk).values_list("pk"))
 
 
 def on_sensor_deleted(*, instance: Sensor, **_signal: Any) -> None:

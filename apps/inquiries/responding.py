@@ -4,11 +4,13 @@ Answer an inquiry, or end it without an answer; the execution that waits for it 
 Every transaction begins with the lock on the root of the execution's tree, so of two that answer at once one wins.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
 from apps.core import clock
+from apps.core.collisions import despite_others
 from apps.executions import trees
 from apps.executions.models import Execution
 from apps.inquiries import children, rights
@@ -30,7 +32,7 @@ def respond(inquiry_id: int, response: Any, *, caller: "Caller | None") -> Inqui
     ``caller`` None: an operator at the shell. Raises InquiryNotFound, Forbidden, NotPending, PastDeadline (the inquiry
     has timed out then), ValidationFailed.
     """
-    inquiry = _respond(inquiry_id, response, caller)
+    inquiry = despite_others(partial(_respond, inquiry_id, response, caller))
     if inquiry.status == InquiryStatus.TIMEOUT:  # outside of the transaction, which has said so
         raise PastDeadline(inquiry_id, inquiry.timeout_at)
     return inquiry

@@ -15,6 +15,8 @@ def on_execution_finished(*, execution: Execution, repeated: bool, **_signal: An
 
 
 def on_queue_going(*, instance: WorkQueue, **_signal: Any) -> None:
+    """A queue comes before its items, whoever changes both; and nobody else sees to their secrets."""
+    list(WorkQueue.objects.select_for_update(no_key=True).filter(pk=instance.pk).values_list("pk"))
     services.forget_secrets(WorkQueue.objects.filter(pk=instance.pk))
 
 

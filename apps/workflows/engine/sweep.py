@@ -9,6 +9,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Min, Q
 
 from apps.core import clock, sql
+from apps.core.collisions import despite_others
 from apps.executions import trees
 from apps.executions.cancelling import cancel_locked
 from apps.executions.models import Execution
@@ -120,15 +121,19 @@ def next_due(now: datetime | None = None) -> float | None:
 def _settled(execution_id: int, step: Callable[[Execution], None]) -> None:
     """Make a step with a run, under the lock of its tree; ``execution_id`` is the workflow's own."""
     try:
-        with transaction.atomic():
-            execution = trees.locked(execution_id)
-            if execution is not None:
-                step(execution)
+        despite_others(partial(_step, execution_id, step))
     except (OperationalError, InterfaceError, OSError):
         logger.warning("Workflow of execution %s: the next round tries again", execution_id, exc_info=True)
     except Exception as error:  # a mistake of ours: it would come again in each round
         logger.exception("The workflow of execution %s cannot be advanced", execution_id)
         _give_up(execution_id, f"The workflow cannot go on: {type(error).__name__}: {error}")
+
+
+@transaction.atomic
+def _step(execution_id: int, step: Callable[[Execution], None]) -> None:
+    execution = trees.locked(execution_id)
+    if execution is not None:
+        step(execution)
 
 
 @transaction.atomic

@@ -1,8 +1,10 @@
 """Runs that were left behind, and times that are up."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 
 from apps.core import clock
 from apps.executions.changes import RetryChanges, retry_execution
@@ -15,6 +17,7 @@ from apps.workflows.engine.runs import forget_runs
 from apps.workflows.models import WorkflowExecution, WorkflowTask, WorkflowTaskDispatch
 from tests.factories import make_action, make_admin
 from tests.integration.workflows.test_engine_against_model import end_child, running_children
+from tests.racing import together
 from tests.workflow_runs import children_of, make_workflow, start_workflow, tasks_of
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +53,33 @@ def test_missed_end_is_taken_in() -> None:
 
     assert tasks_of(execution) == {"a": "completed", "b": "running"}
     assert len(children_of(execution)) == 2
+
+
+@pytest.mark.postgresql  # SQLite lets nobody else write meanwhile
+@pytest.mark.django_db(transaction=True)
+def test_action_that_is_deleted_while_its_task_begins_is_only_that_task_s_misfortune() -> None:
+    """PostgreSQL refuses the child only when all is to be committed, and the end of the task before it with it."""
+    other = make_action()
+    execution = started(
+        {"name": "a", "action": make_action().ref, "next": [{"do": ["b", "c"]}]},
+        {"name": "b", "action": other.ref},
+        {"name": "c", "action": make_action().ref},
+    )
+    end_unheard(running_children(execution)["a", None, None])
+    inserted: list[str] = []
+
+    def delete_meanwhile(execute: Any, statement: str, *further: Any) -> Any:
+        answer = execute(statement, *further)
+        if statement.startswith('INSERT INTO "execution" ') and not inserted:
+            inserted.append(statement)
+            together(other.delete)
+        return answer
+
+    with connection.execute_wrapper(delete_meanwhile):
+        sweep.settle()
+
+    assert inserted
+    assert tasks_of(execution) == {"a": "completed", "b": "failed", "c": "running"}
 
 
 def test_failed_attempt_whose_retry_waits_is_not_taken_in() -> None:
