@@ -19,7 +19,7 @@ from apps.actions.api.serializers import (
 )
 from apps.actions.models import Action
 from apps.actions.visibility import executable_by, visible_to
-from apps.core.api import query
+from apps.core.api import contains, query
 from apps.core.api.grants import filtered
 from apps.core.api.views import AttuneViewSet, CreateMixin, DestroyMixin, ListMixin, RetrieveMixin, UpdateMixin
 from apps.core.deletions import delete_once
@@ -138,7 +138,7 @@ def _words(request: Request) -> "set[str]":
 def _occurs(word: str) -> Q:
     condition = Q()
     for field in SEARCHED:
-        condition |= Q(**{f"{field}__icontains": word})
+        condition |= contains.in_any_case(field, word)
     return condition
 
 

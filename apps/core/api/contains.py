@@ -1,12 +1,13 @@
 """
-Filters that look for a text in a JSON column, such as ``result_contains`` and ``payload_contains``.
+Filters that look for a text, in any case of its letters.
 
-There is no index for it: they look through so many of the newest rows that match the rest, and say so in
+In a JSON column (``result_contains``, ``payload_contains``) there is no index for it: they look through so many of the newest rows that match the rest, and say so in
 ``pagination.window`` (model.md 6.2).
 """
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from django.db import connection
@@ -63,6 +64,14 @@ def newest(rows: _Rows) -> _Rows:
     return rows.filter(Q(created__gt=created) | Q(created=created, id__gte=pk))
 
 
+def in_any_case(field: str, text: str) -> Q:
+    """The condition that a column of plain text holds the text."""
+    if text.isascii():
+        return Q(**{f"{field}__icontains": text})
+    # Neither database folds the case of other letters under every locale, so both cases are named.
+    return Q(**{f"{field}__iregex": _any_case(text, str)})
+
+
 def _holds(text: str) -> Q:
     """The condition that ``searched_text``, a JSON text, holds the text, as it is or as JSON spells it."""
     condition = _contains(text)
@@ -71,16 +80,23 @@ def _holds(text: str) -> Q:
 
 
 def _contains(text: str) -> Q:
-    if text.isascii():
-        return Q(searched_text__icontains=text)
-    # Neither database folds the case of other letters under every locale, so both cases are named.
-    return Q(searched_text__iregex="".join(_any_case(character) for character in text))
+    if text.isascii() or connection.vendor != "sqlite":
+        return in_any_case("searched_text", text)
+    return Q(searched_text__iregex=_any_case(text, _escaped))
 
 
-def _any_case(character: str) -> str:
-    if character.isascii():
-        return re.escape(character)
-    variants = {character, character.lower(), character.upper()}
-    if connection.vendor == "sqlite":
-        variants = {json.dumps(variant)[1:-1] for variant in variants}  # kept as backslash-u escapes there
+def _escaped(text: str) -> str:
+    """Return the text as SQLite's JSON holds it: other letters than ASCII as backslash-u escapes."""
+    return json.dumps(text)[1:-1]
+
+
+def _any_case(text: str, spelled: Callable[[str], str]) -> str:
+    """Return a pattern that names both cases of each letter that is not ASCII."""
+    return "".join(
+        re.escape(character) if character.isascii() else _variants(character, spelled) for character in text
+    )
+
+
+def _variants(character: str, spelled: Callable[[str], str]) -> str:
+    variants = {spelled(variant) for variant in (character, character.lower(), character.upper())}
     return f"(?:{'|'.join(re.escape(variant) for variant in sorted(variants))})"

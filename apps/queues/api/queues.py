@@ -2,13 +2,13 @@
 
 from typing import Any, ClassVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.api import envelopes, query
+from apps.core.api import contains, envelopes, query
 from apps.core.api.grants import by_object, filtered
 from apps.core.api.pagination import KeyPagination
 from apps.core.api.views import AttuneViewSet, DestroyMixin, RetrieveMixin
@@ -85,7 +85,7 @@ class QueueViewSet(RetrieveMixin, DestroyMixin, AttuneViewSet[WorkQueue]):
             if (wanted := query.boolean(params, name)) is not None:
                 rows = rows.filter(**{name: wanted})
         if search := query.fragment(params, "search"):
-            found = [Q(**{f"{name}__icontains": search}) for name in ("ref", "label", "description")]
+            found = [contains.in_any_case(name, search) for name in ("ref", "label", "description")]
             rows = rows.filter(found[0] | found[1] | found[2])
         return rows.select_related(None).only(*SUMMARY)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.db.models import BooleanField, Func, Q, QuerySet, Value
+from django.db.models import BooleanField, Func, QuerySet, Value
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action as route
 from rest_framework.request import Request
@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from apps.actions.rules import schema_problem
 from apps.actions.visibility import visible_to as visible_actions
-from apps.core.api import envelopes, query
+from apps.core.api import contains, envelopes, query
 from apps.core.api.grants import ANY_TOKEN, filtered
 from apps.core.api.views import AttuneViewSet, DestroyMixin, ListMixin, RetrieveMixin
 from apps.core.errors import NotFound, ValidationFailed
@@ -80,7 +80,7 @@ class WorkflowViewSet(ListMixin, RetrieveMixin, DestroyMixin, AttuneViewSet[Work
         if tags := query.names(params, "tags"):
             rows = rows.filter(HasAny("tags", *map(Value, tags)))
         if text := query.fragment(params, "search"):
-            rows = rows.filter(Q(label__icontains=text) | Q(description__icontains=text))
+            rows = rows.filter(contains.in_any_case("label", text) | contains.in_any_case("description", text))
         if pack_ref := query.text(params, "pack_ref"):
             rows = rows.filter(query.ref_filter("pack_ref", pack_ref))
         return rows.defer(*_NOT_LISTED)

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.api import envelopes, query
+from apps.core.api import contains, envelopes, query
 from apps.core.api.grants import Mode, by_object, filtered
 from apps.core.api.pagination import ExecutionPagination
 from apps.core.api.query import Params
@@ -95,7 +95,10 @@ class ArtifactViewSet(ArtifactViews):
     @extend_schema(parameters=ARTIFACT_PARAMETERS, responses=ArtifactSummarySerializer(many=True))
     def list(self, request: Request) -> Response:
         """List artifacts, newest first."""
-        rows = self.rows().filter(**_filters(request.query_params))
+        params = request.query_params
+        rows = self.rows().filter(**_filters(params))
+        if name := query.fragment(params, "name"):
+            rows = rows.filter(contains.in_any_case("name", name))
         return self.listed(rows.defer("data", "description"), ArtifactSummarySerializer)
 
     @extend_schema(operation_id="executions_artifacts_list", responses=unpaged(ArtifactSummarySerializer))
@@ -192,7 +195,6 @@ def _filters(params: Params) -> dict[str, Any]:
         "owner": query.text(params, "owner"),
         "type": query.choice(params, "type", ArtifactType.values),
         "visibility": query.choice(params, "visibility", Visibility.values),
-        "name__icontains": query.fragment(params, "name"),
         "created__gte": query.moment(params, "created_after"),
         "created__lt": query.moment(params, "created_before"),
     }
