@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 
 from apps.core.api.handler import InternalError, body_of
 from apps.core.errors import BadRequest
-from attune import health, openapi
+from attune import health, later, openapi
 from attune.pages import Page, safe_page
 
 
@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include(health.urlpatterns)),
     path("", include("attune.api_urls")),
     path("", include(openapi.urlpatterns)),
+    path("", include(later.urlpatterns)),
     path("admin/", admin.site.urls),
     # What people type: the address alone, or without the last slash.
     path("", _redirect(pattern_name="admin:index")),

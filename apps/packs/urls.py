@@ -3,7 +3,7 @@
 from django.urls import path
 
 from apps.core.api.routers import Router
-from apps.packs.api.later import LaterViewSet
+from apps.packs.api.later import LaterViewSet, PackArchiveView, PackIndicesView
 from apps.packs.api.packs import PackViewSet, UploadViewSet
 
 PACKS = "api/v1/packs"
@@ -23,4 +23,9 @@ urlpatterns = [
     path(f"{PACKS}/<str:ref>/test", LaterViewSet.as_view({"post": "test"})),
     path(f"{PACKS}/<str:ref>/tests", _tests),
     path(f"{PACKS}/<str:ref>/tests/latest", _tests),
+    path("api/v1/pack-indices", PackIndicesView.as_view()),
+    path("api/v1/pack-indices/packs", PackIndicesView.as_view()),
+    path("api/v1/pack-indices/packs/<str:ref>", PackIndicesView.as_view()),
+    path("api/v1/pack-indices/<str:id>", PackIndicesView.as_view()),
+    path("api/v1/internal/packs/<str:ref>/archive", PackArchiveView.as_view()),
 ]

@@ -6,8 +6,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.api.grants import filtered
-from apps.core.api.views import AttuneViewSet
+from apps.core.api.grants import ANY_TOKEN, filtered
+from apps.core.api.views import AttuneView, AttuneViewSet
 from apps.core.errors import NotImplementedYet
 from apps.packs import visibility
 from apps.packs.models import Pack
@@ -39,3 +39,28 @@ class LaterViewSet(AttuneViewSet[Pack]):
         """Show the results of a pack's tests."""
         self.get_object()
         raise NotImplementedYet("Pack tests are not there yet")
+
+
+@extend_schema(exclude=True)
+class PackIndicesView(AttuneView):
+    """Where packs are looked for, and what is found there."""
+
+    name = "Pack indices"
+    grants: ClassVar = {"get": "packs:read", **dict.fromkeys(("post", "put", "delete"), "packs:configure")}
+
+    def get(self, request: Request, **names: str) -> Response:
+        raise NotImplementedYet("Pack indices are not there yet; upload or register a pack")
+
+    post = put = delete = get
+
+
+@extend_schema(exclude=True)
+class PackArchiveView(AttuneView):
+    """The files of a pack, for workers that share no disk with the server."""
+
+    name = "Pack archive"
+    grants: ClassVar = {"get": ANY_TOKEN}
+    token_types: ClassVar = {"get": frozenset({"worker"})}
+
+    def get(self, request: Request, ref: str) -> Response:
+        raise NotImplementedYet("Workers need a disk that they share with the server (ATTUNE_PACKS_DIR)")

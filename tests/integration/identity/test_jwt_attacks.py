@@ -311,9 +311,12 @@ SENSORS = {
     ("get", "/api/v1/keys"), ("post", "/api/v1/keys"), ("get", "/api/v1/keys/1"), ("put", "/api/v1/keys/1"),
     ("delete", "/api/v1/keys/1"),
 }  # fmt: skip
-WORKERS = {("post", "/api/v1/events")}
+WORKERS = {
+    ("post", "/api/v1/events"), ("get", "/api/v1/internal/packs/1/archive"),
+    *((method, "/api/v1/internal/files/1") for method in ("get", "put", "patch", "delete")),
+}  # fmt: skip
 PEOPLE_ONLY = {
-    ("put", "/auth/me"), ("post", "/auth/change-password"),
+    ("put", "/auth/me"), ("post", "/auth/change-password"), ("get", "/metrics"),
     *(("get", f"/api/v1/triggers/1/webhooks{rest}") for rest in ("", "/deliveries")),
     ("put", "/api/v1/triggers/1/webhooks"),
     *(("post", f"/api/v1/triggers/1/webhooks/{verb}") for verb in ("enable", "disable", "regenerate")),
