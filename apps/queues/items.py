@@ -110,7 +110,7 @@ def _inserted(queue: WorkQueue, new: NewItem, *, pending_key: str | None) -> Wor
         requested_by_identity=new.identity,
         requested_by_execution_id=new.execution,
         requested_by_enforcement_id=new.enforcement,
-        **group_of(queue, shown),
+        **group_of(queue, shown, new.payload),
     )
     row = {column: getattr(item, attribute) for column, attribute in _ATTRIBUTES.items()}
     item.pk, item.created, item.updated = sql.insert_returning(WorkQueueItem, row, _GIVEN_BACK)
@@ -143,7 +143,7 @@ def _changed(queue: WorkQueue, item: WorkQueueItem, changes: Mapping[str, Any]) 
         check_payload(queue.item_schema, values["payload"])
         shown, secrets = without_secrets(queue.item_schema, values["payload"])
         keep(item.pk, secrets, queue_ref=queue.ref, anew=True)
-        values |= {"payload": shown, **group_of(queue, shown)}
+        values |= {**group_of(queue, shown, values["payload"]), "payload": shown}
     if values:
         item.set(**values)
         dispatch_on_commit(queue.pk)

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import Count, QuerySet
 
 from apps.actions.models import Action
+from apps.core.cipher import CannotDecrypt
 from apps.core.errors import NotFound
 from apps.identity import audit
 from apps.identity.models import Identity
@@ -17,7 +18,7 @@ from apps.queues.config import config_problems
 from apps.queues.dispatch import dispatch_on_commit
 from apps.queues.errors import InvalidConfig, ManagedQueue, QueueNotFound, QueueRefTaken
 from apps.queues.models import PENDING, UNSETTLED, BatchMode, WorkQueue, WorkQueueItem
-from apps.queues.payloads import check_schema
+from apps.queues.payloads import check_schema, real_payload
 from apps.queues.settlement import group_of
 
 OPEN_TO_ALL = frozenset({"enabled", "accepting_new_items"})  # what may be changed of a queue that a pack manages
@@ -136,9 +137,17 @@ def _set_group_keys(queue: WorkQueue) -> None:
 
 def _regrouped(queue: WorkQueue, item: WorkQueueItem) -> bool:
     """Put the item into the group it belongs to now; return whether that is another one."""
-    group = group_of(queue, item.payload)["group_key"]
+    group = group_of(queue, item.payload, _real(item))["group_key"]
     was, item.group_key = item.group_key, group
     return bool(was != group)
+
+
+def _real(item: WorkQueueItem) -> Any:
+    """Return the payload with its secrets; as it is stored when they are lost, for it fails when it is handed over."""
+    try:
+        return real_payload(item)
+    except CannotDecrypt:
+        return item.payload
 
 
 def _locked(queue_id: int) -> WorkQueue:

@@ -215,10 +215,10 @@ def _merged(queue: WorkQueue, older: WorkQueueItem, newer: WorkQueueItem) -> dic
     payload = merge_patch(real_payload(older), real_payload(newer))
     shown, values = without_secrets(queue.item_schema, payload)
     keep(newer.pk, values, queue_ref=queue.ref, anew=True)
-    return {"payload": shown, **group_of(queue, shown)}
+    return {"payload": shown, **group_of(queue, shown, payload)}
 
 
-def group_of(queue: WorkQueue, shown: Any) -> dict[str, Any]:
-    """Return the column by which batches of the queue are made, for a payload as it is stored."""
+def group_of(queue: WorkQueue, shown: Any, real: Any) -> dict[str, Any]:
+    """Return the column by which batches of the queue are made, for a payload as it is stored, and as it really is."""
     config = read_config(queue.config)
-    return {"group_key": group_key(shown, config.group_by_path) if config.coalescing else None}
+    return {"group_key": group_key(shown, config.group_by_path, real) if config.coalescing else None}

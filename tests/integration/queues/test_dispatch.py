@@ -11,6 +11,7 @@ from apps.executions.secrets import real_config
 from apps.queues import sweep
 from apps.queues.dispatch import pass_once
 from apps.queues.models import WorkQueue, WorkQueueDispatch, WorkQueueItem
+from apps.queues.services import update_queue
 from apps.queues.tuning import tuning_of
 from tests.factories import make_action, make_holder, make_identity, make_item, make_key, make_pack, make_queue
 from tests.queueing import ack, finish, running, settings, statuses
@@ -185,6 +186,13 @@ def test_items_without_the_path_are_a_group() -> None:
     assert leased(queue) == [[none1, none2], [a1]]
 
 
+def test_a_whole_number_is_one_group_however_it_is_written() -> None:
+    queue = batch_queue(batch_size=3, concurrency=4, coalescing=coalescing())
+    first, text, second = (make_item(queue, payload={"customer": {"id": who}}).pk for who in (1, "1", 1.0))
+
+    assert leased(queue) == [[first, second], [text]]
+
+
 def test_an_item_is_left_alone_until_its_time() -> None:
     queue = make_queue(config=settings(concurrency=5))
     later = make_item(queue, not_before=timezone.now() + timedelta(minutes=1), priority=9)
@@ -356,6 +364,27 @@ def test_a_secret_for_an_open_parameter_fails_the_item() -> None:
     assert item.status == "failed"
     assert item.last_error == "Secret value cannot be assigned to non-secret parameter path(s): password"
     assert not Execution.objects.exists()
+
+
+@pytest.mark.parametrize("schema", [{"customer": {**SECRET, "secret": True}}, SECRET], ids=["object", "value"])
+def test_items_with_different_secrets_are_different_groups(schema: dict[str, Any]) -> None:
+    path = "customer.password" if "customer" in schema else "password"
+    queue = make_queue(
+        item_schema=schema,
+        action=make_action(),
+        batch_mode="batch",
+        enabled=False,
+        config=settings(batch_size=3, concurrency=4, coalescing={"enabled": True, "group_by_path": path}),
+    )
+    payloads = [{"password": word} for word in ("one", "two", "one")]
+    items = [make_item(queue, payload={"customer": it} if "customer" in schema else it) for it in payloads]
+
+    groups = [item.group_key for item in items]
+    assert (groups[0] == groups[2], groups[0] == groups[1]) == (True, False)
+    assert "one" not in str(groups)
+    update_queue(queue.pk, {"config": settings(batch_size=3)})
+    update_queue(queue.pk, {"config": queue.config})
+    assert list(WorkQueueItem.objects.order_by("pk").values_list("group_key", flat=True)) == groups
 
 
 def test_a_template_reads_secrets_for_secret_parameters_only() -> None:

@@ -63,6 +63,9 @@ def test_an_empty_patch_keeps_an_object(target: Any) -> None:
         ("text", "customer.id", "null"),
         ({"tags": ["a", "b"]}, "tags.1", '"b"'),
         ({"a": {"y": 1, "x": 2}}, "a", '{"x":2,"y":1}'),
+        ({"a": {"y": 1, "x": [2.0, 2.5]}}, "a", '{"x":[2,2.5],"y":1}'),
+        ({"a": 1.0}, "a", "1"),
+        ({"a": True}, "a", "true"),
         ({"a": 1}, None, "null"),
     ],
 )
