@@ -7,6 +7,7 @@ from typing import Any
 from apps.core.errors import NotFound
 from apps.events.models import Event, Sensor, Trigger
 from apps.events.rule_port import RuleUse, rule_port
+from apps.events.secrets import given_payload
 from apps.events.services import EventRequest, store_event
 from apps.identity.callers import Caller
 from apps.identity.denials import refused
@@ -20,7 +21,8 @@ def accept_event(caller: Caller, body: Mapping[str, Any], *, idempotency_key: st
     """
     Store the event of a checked body of ``POST /api/v1/events``.
 
-    Raises NotFound for its trigger, Forbidden for one that the sensor's token does not serve.
+    Raises NotFound for its trigger, Forbidden for one that the sensor's token does not serve, ValidationFailed for a
+    marker in the place of a secret.
     """
     trigger = Trigger.objects.filter(ref=body["trigger_ref"]).first()
     if trigger is None:
@@ -31,7 +33,7 @@ def accept_event(caller: Caller, body: Mapping[str, Any], *, idempotency_key: st
     return store_event(
         EventRequest(
             trigger=trigger,
-            payload=body.get("payload"),
+            payload=given_payload(body.get("payload"), trigger.out_schema),
             config=body.get("config"),
             source=Sensor.objects.only("ref").filter(ref=caller.login).first() if is_sensor else None,
             source_ref=caller.login if is_sensor else None,

@@ -6,7 +6,7 @@ from typing import Any
 from apps.core.errors import ConflictError, UnprocessableEntity
 from apps.events.models import Event, Trigger
 from apps.events.rule_port import RuleUse, rule_port
-from apps.events.secrets import real_payload
+from apps.events.secrets import given_payload, real_payload
 from apps.events.services import EventRequest, store_event
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ def replay_event(
 
     ``rule_ref``: only this rule looks at it; else the rule that the old one was bound to, if it was.
     Raises CannotReplay when its trigger is gone or disabled, or the rule that it was bound to is gone;
-    UnprocessableEntity for a rule that does not exist or has another trigger.
+    UnprocessableEntity for a rule that does not exist or has another trigger. Markers in a new payload keep the old
+    event's secrets; ValidationFailed for one that stands for nothing.
     """
     trigger = event.trigger
     if trigger is None:
@@ -34,10 +35,11 @@ def replay_event(
     if not trigger.enabled:
         raise CannotReplay(f"Trigger '{trigger.ref}' is disabled")
     rule = _named_rule(rule_ref, trigger) if rule_ref is not None else _former_rule(event, trigger)
+    given = AS_IT_WAS if payload is AS_IT_WAS else given_payload(payload, trigger.out_schema, edited=event)
     new = store_event(
         EventRequest(
             trigger=trigger,
-            payload=real_payload(event) if payload is AS_IT_WAS else payload,
+            payload=real_payload(event) if given is AS_IT_WAS else given,
             config=event.config,
             rule=rule,
             replay_of=event,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from apps.core.markers import holds_marker, marked, restored
+from apps.core.errors import Detail, ValidationFailed
+from apps.core.markers import Path, holds_marker, is_marker, marked, restored
 from apps.core.schemas import secret_paths
 from apps.events.models import Event
 from apps.keys import secret_store
@@ -14,6 +15,29 @@ _REAL = "_real_payload"  # on the instance that was just stored
 def without_secrets(payload: Any, out_schema: Any) -> tuple[Any, dict[str, Any]]:
     """Return a payload with markers for what the trigger's schema calls secret, and what stood there, by pointer."""
     return marked(payload, secret_paths(out_schema, payload)) if out_schema else (payload, {})
+
+
+def given_payload(payload: Any, out_schema: Any, *, edited: Event | None = None) -> Any:
+    """
+    Return a payload that somebody sent; a marker in it keeps the value of the event that was ``edited``.
+
+    Raises ValidationFailed for a marker in the place of a secret that stands for nothing.
+    """
+    if not holds_marker(payload):
+        return payload
+    if edited is not None:
+        payload = restored(payload, secret_store.get(secret_store.EVENT_PAYLOAD, edited.pk))
+    for path in secret_paths(out_schema, payload) if out_schema else ():
+        if is_marker(_at(payload, path)):
+            field = ".".join(["payload", *map(str, path)])
+            raise ValidationFailed(details=[Detail(field=field, message="A redaction marker is no value.")])
+    return payload
+
+
+def _at(document: Any, path: Path) -> Any:
+    for step in path:
+        document = document[step]  # the path was found in it
+    return document
 
 
 def keep_payload(event: Event, real: Any, values: dict[str, Any]) -> None:

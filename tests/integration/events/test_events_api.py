@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.core.api import contains
 from apps.events.models import Event
+from apps.events.secrets import real_payload
 from apps.events.signals import event_stored
 from apps.identity import sensor_tokens, tokens
 from apps.identity.models import IdempotencyRecord
@@ -114,6 +115,21 @@ def test_the_payload_is_not_checked_against_the_schema(client, trigger):
     trigger.set(out_schema={"n": {"type": "integer", "required": True}})
 
     assert post(client, payload={"n": "x"}).status_code == 201
+
+
+def test_marker_in_the_place_of_a_secret_is_refused_and_in_an_edited_payload_keeps_it(client, trigger):
+    trigger.set(out_schema={"token": {"type": "string", "secret": True}, "host": {"type": "string"}})
+    old = post(client, payload={"token": "hush-hush", "host": "a"}).json()["data"]
+
+    refused = post(client, payload=old["payload"])
+    edited = {"payload": {**old["payload"], "host": "b"}}
+    answer = signed_in().post(f"{EVENTS}/{old['id']}/replay", edited, format="json")
+
+    assert (refused.status_code, refused.json()["details"][0]["field"]) == (422, "payload.token")
+    assert answer.status_code == 201
+    new = Event.objects.get(pk=answer.json()["data"]["id"])
+    assert new.payload == {"token": {"$attune_secret": True, "redacted": True}, "host": "b"}
+    assert real_payload(new) == {"token": "hush-hush", "host": "b"}
 
 
 def test_the_other_name_of_the_trigger(client, trigger):
