@@ -51,7 +51,7 @@ class AgentStep(bootsteps.StartStopStep):
         from apps.workers.jobs import RunnerServices  # only a process that runs programs needs the runner
 
         self._agent = WorkerAgent(
-            services=RunnerServices(),
+            services=RunnerServices(time_zone=settings.TZ_OF_THIS_HOST),
             name=self._name,
             slots=parent.concurrency,
             role=self._role,

@@ -5,8 +5,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from django.conf import settings
-
 from apps.workers.environment import inherited
 from apps.workers.guard import Guard
 from apps.workers.orphans import Orphans
@@ -19,19 +17,21 @@ class RunnerServices:
     One per worker process: ``start()`` before the first run, ``close()`` after the last.
 
     ``guarded=False`` leaves out the process that kills the runs when the worker is gone; for tests and tools.
+    ``time_zone`` is the TZ that programs get, None for none.
     """
 
-    def __init__(self, *, guarded: bool = True) -> None:
+    def __init__(self, *, guarded: bool = True, time_zone: str | None = None) -> None:
         self.orphans = Orphans()
         self.templates = TemplatePool()
         self.guard = Guard() if guarded else None
         self.inherited: dict[str, str] = {}
         self.directory = Path()
+        self._time_zone = time_zone
         self._programs: dict[tuple[str, str], str] = {}
 
     def start(self) -> None:
         """Make the private directory, become the parent of orphans, start the guard."""
-        self.inherited = inherited(os.environ, time_zone=settings.TZ_OF_THIS_HOST)
+        self.inherited = inherited(os.environ, time_zone=self._time_zone)
         self.directory = Path(tempfile.mkdtemp(prefix="attune-worker-"))
         self.orphans.start()
         if self.guard:

@@ -237,7 +237,8 @@ def _running() -> Iterator[build.Run]:
     if _services is not None:
         yield partial(_run, _services)
         return
-    own = RunnerServices(guarded=False)  # a management command or a test, not a worker
+    # A management command or a test, not a worker.
+    own = RunnerServices(guarded=False, time_zone=settings.TZ_OF_THIS_HOST)
     own.start()
     try:
         yield partial(_run, own)

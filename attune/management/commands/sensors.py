@@ -53,7 +53,8 @@ class Command(ConsoleCommand):
             lost.set()
             stopping.set()
 
-        agent = WorkerAgent(services=RunnerServices(), name=name, role=WorkerRole.SENSOR, on_lost_name=lose_name)
+        services = RunnerServices(time_zone=settings.TZ_OF_THIS_HOST)
+        agent = WorkerAgent(services=services, name=name, role=WorkerRole.SENSOR, on_lost_name=lose_name)
         agent.offer(max_concurrent_sensors=settings.SENSOR_SLOTS)
         try:
             agent.start(called_off=stopping.is_set)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 
 from apps.workers.jobs import RunnerServices
 from tests.programs import log_of, make_job, make_pack_dir, run
@@ -109,9 +108,8 @@ def test_input_ends_in_every_mode(services: RunnerServices, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
-def test_time_zone_is_the_one_the_worker_was_started_with(settings: LazySettings, zone: str | None) -> None:
-    settings.TZ_OF_THIS_HOST = zone
-    services = RunnerServices(guarded=False)
+def test_time_zone_is_the_one_the_worker_was_started_with(zone: str | None) -> None:
+    services = RunnerServices(guarded=False, time_zone=zone)
     services.start()
     services.close()
 
