@@ -2,12 +2,14 @@
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from apps.core import clock, sql
+from apps.core.collisions import despite_others
 from apps.events.models import Event, Sensor, Trigger
 from apps.events.rule_port import RuleUse
 from apps.events.secrets import keep_payload, without_secrets
@@ -37,9 +39,13 @@ class EventRequest:
     correlation_id: UUID | None = None
 
 
-@transaction.atomic(savepoint=False)  # what fails here fails the caller's transaction
 def store_event(request: EventRequest) -> Event:
     """Store an event and have its rules decided, all in one transaction (the caller's, when there is one)."""
+    return despite_others(partial(_store, request))
+
+
+@transaction.atomic(savepoint=False)  # what fails here fails the caller's transaction
+def _store(request: EventRequest) -> Event:
     rule = request.rule
     payload, secrets = without_secrets(request.payload, request.trigger.out_schema)
     event = Event(

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import Error as DatabaseProblem
@@ -19,6 +20,7 @@ from apps.core import sql
 from apps.core.api import idempotency
 from apps.core.api.handler import translate
 from apps.core.api.idempotency import KeyReused, StillRunning
+from apps.core.collisions import despite_others
 from apps.core.errors import AttuneError, NotFound
 from apps.events.models import Trigger, WebhookEventLog
 from apps.events.services import EventRequest, store_event
@@ -98,8 +100,7 @@ class _Reception:
     def _settled(self, accepted: Accepted | None, refusal: AttuneError | None) -> Answer | AttuneError:
         """Store what there is to store; return the answer or the refusal, of which the log row is there for good."""
         try:
-            with idempotency.only_one(accepted.guards if accepted else ()):
-                return self._settled_here(accepted, refusal)
+            return despite_others(partial(self._settled_alone, accepted, refusal))
         except StillRunning as still_running:
             return self._settled(None, still_running)
         except IntegrityError as error:
@@ -110,6 +111,10 @@ class _Reception:
         except Exception as error:
             self._log_failure(error)
             raise
+
+    def _settled_alone(self, accepted: Accepted | None, refusal: AttuneError | None) -> Answer | AttuneError:
+        with idempotency.only_one(accepted.guards if accepted else ()):
+            return self._settled_here(accepted, refusal)
 
     def _settled_here(self, accepted: Accepted | None, refusal: AttuneError | None) -> Answer | AttuneError:
         if self.counter is not None and not isinstance(refusal, RateExceeded):

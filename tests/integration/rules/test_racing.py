@@ -3,14 +3,15 @@
 from functools import partial
 
 import pytest
+from django.db import connection
 
 from apps.events.models import Event, Timer
 from apps.events.services import EventRequest, store_event
 from apps.executions.models import Execution
 from apps.rules import services
 from apps.rules.models import Enforcement, Rule, RuleDecision
-from tests.clients import signed_in
-from tests.factories import make_action, make_admin, make_rule
+from tests.clients import anonymous, signed_in
+from tests.factories import make_action, make_admin, make_identity, make_rule, make_trigger
 from tests.racing import together as at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -141,3 +142,27 @@ def test_action_may_be_deleted_while_executions_of_it_are_asked_for():
         assert deleted.status_code == 200, deleted.json()
         assert {answer.status_code for answers in asked for answer in answers} <= {201, 404, 422}
         assert not Execution.objects.filter(action=action.pk).exists()
+
+
+@pytest.mark.postgresql  # SQLite lets nobody else write meanwhile
+@pytest.mark.parametrize("way", ["service", "webhook"])
+def test_event_comes_through_while_the_owner_of_its_rule_is_deleted(way):
+    """PostgreSQL refuses the execution only when all is to be committed, and the event with it."""
+    owner, trigger = make_identity(), make_trigger(webhook_enabled=True, webhook_key="wh_key")
+    make_rule(trigger=trigger, owner_identity=owner)
+    inserted = []
+
+    def delete_meanwhile(execute, statement, *further):
+        answer = execute(statement, *further)
+        if statement.startswith('INSERT INTO "execution" ') and not inserted:
+            inserted.append(statement)
+            assert together(owner.delete) == []
+        return answer
+
+    with connection.execute_wrapper(delete_meanwhile):
+        if way == "service":
+            store_event(EventRequest(trigger=trigger, payload={}))
+        else:
+            assert anonymous().post("/api/v1/webhooks/wh_key", {"payload": {}}).status_code == 200
+
+    assert len(inserted) == Event.objects.count() == Execution.objects.count() == 1
