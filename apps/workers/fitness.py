@@ -73,10 +73,10 @@ def _misfit_of_runtimes(requirements: Mapping[str, Any], offer: Offer) -> str | 
 
 
 def required_runtimes(requirements: Mapping[str, Any]) -> list[tuple[str, Sequence[str], str | None]]:
-    """Return (name as the action has it, every name it may be offered by, constraint) of each further runtime."""
+    """Return (name as the action has it, every name it may be offered by, constraint) of each further runtime, by name."""
     others = requirements.get("required_names") or {}
     required = requirements.get("required") or {}
-    return [(str(name), others.get(name) or [str(name).lower()], needed) for name, needed in required.items()]
+    return [(str(name), others.get(name) or [str(name).lower()], needed) for name, needed in sorted(required.items())]
 
 
 def has_version(offer: Offer, names: Sequence[str], constraint: str | None) -> bool:

@@ -115,7 +115,7 @@ def test_demand_no_worker_could_ever_meet_fails_at_once(announced: Announced) ->
     [
         ({"Ruby": "*"}, "no worker offers the runtime Ruby (available: nodejs, python, shell)"),
         ({"python": ">=99"}, "no worker offers a version of python that satisfies >=99"),
-        ({"python": "*", "nodejs": "*"}, "no worker offers all of the runtimes shell, python, nodejs"),
+        ({"python": "*", "nodejs": "*"}, "no worker offers all of the runtimes shell, nodejs, python"),
     ],
 )
 def test_further_runtime_that_no_worker_offers_is_named(
