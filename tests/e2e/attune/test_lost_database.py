@@ -41,4 +41,4 @@ def test_stop_does_not_wait_for_a_database_that_is_gone(
         process.interrupt()
 
     assert {part: process.wait(120) for part, process in parts.items()} == dict.fromkeys(PARTS, 0)
-    assert time.monotonic() - began < 25  # 5 of them wait for the database; it was 35 to 90
+    assert time.monotonic() - began < 40  # 5 of them wait for the database; they were 50 and more
