@@ -31,8 +31,8 @@ def cancel_execution(execution_id: int, *, by: Identity | None, reason: str = ""
     Cancel an execution and what its program started; return it as it is then.
 
     Before a worker claimed it, it is ``cancelled`` at once; a running one becomes ``canceling`` and its worker stops
-    it. One that is ``canceling`` already stays as it is. Whoever cancels many in one transaction has what waits for
-    them dispatched once at the end, not after each. Raises ExecutionNotFound, AlreadyFinished.
+    it. One that is ``canceling`` already stays as it is. Whoever cancels many has what waits for them dispatched now
+    and then, not after each. Raises ExecutionNotFound, AlreadyFinished.
     """
     execution = _locked(execution_id)
     if execution.status in TERMINAL:

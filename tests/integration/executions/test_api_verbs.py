@@ -116,7 +116,7 @@ def test_cancel_many_by_ids(client):
 
 
 @pytest.mark.usefixtures("announced")
-def test_what_waits_is_dispatched_once_after_a_cancel_of_many(client, django_capture_on_commit_callbacks):
+def test_what_waits_is_dispatched_after_a_cancel_of_many(client, django_capture_on_commit_callbacks):
     worker = make_worker(slots=3)
     handed_over = [make_execution(status=Status.SCHEDULED, worker=worker, epoch=1) for _number in range(3)]
     waiting = make_request()
