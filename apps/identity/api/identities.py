@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from apps.core.api import envelopes
 from apps.core.api.schema import bare_list
 from apps.core.api.views import AttuneView, AttuneViewSet, CreateMixin, ListMixin, RetrieveMixin
+from apps.core.collisions import despite_others
 from apps.identity import rights, services
 from apps.identity.api.lookup import ReadsRefused, row_with_id
 from apps.identity.api.serializers import (
@@ -92,9 +93,13 @@ class IdentityViewSet(ReadsRefused, ListMixin, RetrieveMixin, CreateMixin, Attun
     @extend_schema(responses={200: SuccessSerializer})
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete an identity with its rights and tokens; refused while a key belongs to it."""
+        login = despite_others(self._delete_found)
+        return envelopes.wrapped_done(f"Identity '{login}' deleted successfully")
+
+    def _delete_found(self) -> str:
         identity = self.get_object()
         services.delete_identity(identity, by=self.caller)
-        return envelopes.wrapped_done(f"Identity '{identity.login}' deleted successfully")
+        return identity.login
 
     @extend_schema(request=None, responses=SuccessSerializer)
     @route(detail=True, methods=["post"])

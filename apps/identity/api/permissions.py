@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from apps.core.api import envelopes, query
 from apps.core.api.schema import bare_list
 from apps.core.api.views import AttuneView, AttuneViewSet
+from apps.core.collisions import despite_others
 from apps.core.errors import BadRequest, NotFound
 from apps.identity import rights
 from apps.identity.api.lookup import ReadsRefused, row_with_id
@@ -71,9 +72,13 @@ class PermissionSetViewSet(ReadsRefused, AttuneViewSet[PermissionSet]):
     @extend_schema(responses={200: SuccessSerializer})
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete a set; whoever holds it loses it."""
+        ref = despite_others(self._delete_found)
+        return envelopes.wrapped_done(f"Permission set '{ref}' deleted successfully")
+
+    def _delete_found(self) -> str:
         permset = self.get_object()
         rights.delete_set(permset)
-        return envelopes.wrapped_done(f"Permission set '{permset.ref}' deleted successfully")
+        return permset.ref
 
     @extend_schema(request=RoleBody, responses={201: SetRoleSerializer})
     @route(detail=True, methods=["post"])

@@ -47,26 +47,49 @@ def assignment() -> PermissionAssignment:
     return make_holder(make_set().ref).assignments.get()
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("kind", PATHS)
-def test_one_of_several_has_deleted_it(kind: str) -> None:
-    path, admin = f"/api/v1/{PATHS[kind]()}", make_admin()
-    start = threading.Barrier(4)
-    statuses: list[int] = []
+def at_once(*requests: tuple[str, str, Any]) -> list[int]:
+    """Send (method, path, body) together as an administrator; return the statuses."""
+    admin, start = make_admin(), threading.Barrier(len(requests))
+    statuses = [0] * len(requests)
 
-    def delete() -> None:
+    def send(number: int, method: str, path: str, body: Any) -> None:
         client = signed_in(admin)
         start.wait()
-        statuses.append(client.delete(path).status_code)
+        statuses[number] = getattr(client, method)(f"/api/v1/{path}", body).status_code
         connection.close()
 
-    threads = [threading.Thread(target=delete) for _ in range(4)]
+    threads = [threading.Thread(target=send, args=(number, *request)) for number, request in enumerate(requests)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return statuses
 
-    assert sorted(statuses) == [200, 404, 404, 404]
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", PATHS)
+def test_one_of_several_has_deleted_it(kind: str) -> None:
+    path = PATHS[kind]()
+
+    assert sorted(at_once(*[("delete", path, None)] * 4)) == [200, 404, 404, 404]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_given_meanwhile_does_not_keep_it() -> None:
+    for _ in range(4):
+        identity, permset = make_identity(), make_set()
+        given = {"identity_id": identity.pk, "permission_set_ref": permset.ref}
+
+        statuses = at_once(
+            ("delete", f"identities/{identity.pk}", None),
+            ("delete", f"permissions/sets/{permset.pk}", None),
+            ("post", f"identities/{identity.pk}/roles", {"role": "ops"}),
+            ("post", f"permissions/sets/{permset.pk}/roles", {"role": "ops"}),
+            ("post", "permissions/assignments", given),
+        )
+
+        assert statuses[:2] == [200, 200]
+        assert set(statuses[2:]) <= {201, 404, 422}
 
 
 @pytest.mark.django_db
