@@ -40,12 +40,22 @@ class InternalError(AttuneError):
 def answer(exception: Exception, context: Mapping[str, Any]) -> Response:
     """Return the answer for whatever a view raised; DRF's EXCEPTION_HANDLER."""
     error = translate(exception)
+    if isinstance(exception, rest.UnsupportedMediaType):
+        error = _of_media_type(context)
     if error.status >= 500 and not isinstance(error, errors.NotImplementedYet | errors.Unavailable):
         request = context.get("request")
         logger.error(
             "%s %s failed", getattr(request, "method", "?"), getattr(request, "path", "?"), exc_info=exception
         )
     return Response(body_of(error), status=error.status, headers=headers_of(error))
+
+
+def _of_media_type(context: Mapping[str, Any]) -> AttuneError:
+    """Name what the view does read, where that is not JSON."""
+    media_types = {parser.media_type for parser in getattr(context.get("view"), "parser_classes", ())}
+    if "application/json" in media_types or not media_types:
+        return errors.UnsupportedMediaType()
+    return errors.UnsupportedMediaType(f"The body must be {' or '.join(sorted(media_types))}")
 
 
 def body_of(error: AttuneError) -> dict[str, Any]:

@@ -292,7 +292,8 @@ def test_upload_without_a_file(client):
 
     assert client.post(path, {"file": "text"}, format="multipart").status_code == 400
     assert client.post(path, {}, format="multipart").status_code == 400
-    assert client.post(path, {"content": 1}, format="json").status_code == 415
+    response = client.post(path, {"content": 1}, format="json")
+    assert (response.status_code, response.json()["error"]) == (415, "The body must be multipart/form-data")
 
 
 def test_upload_that_is_too_large(client, monkeypatch, artifacts_dir):
