@@ -10,7 +10,7 @@ from apps.core.expressions.lexer import STRING
 
 _MARKS = re.compile(r"['\"()\[\]{}]")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
-_MAX_MARKS = 200_000  # looked at in one text; every "{{" without an end looks at all that follow it
+_MAX_MARKS = 20_000  # looked at in vain in one text; every "{{" without an end looks at all that follow it
 
 _kept: ParseCache["Template"] = ParseCache(most_weight=4_000_000)  # characters
 
@@ -57,10 +57,10 @@ def _parsed(text: str) -> Template:
     position = text.find("{{")
     while position >= 0:
         end, looked_at = _end(text, position + 2)
-        marks += looked_at
-        if marks > _MAX_MARKS:
-            raise LimitExceeded("the text has too many brackets and quotes after '{{'", position).within(text)
         if end < 0:  # text; but a later one may have an end
+            marks += looked_at
+            if marks > _MAX_MARKS:
+                raise LimitExceeded("the text has too many brackets and quotes after '{{'", position).within(text)
             position = text.find("{{", position + 2)
             continue
         if plain < position:

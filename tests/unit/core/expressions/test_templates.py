@@ -16,6 +16,7 @@ from apps.core.expressions import (
     parse_template,
     render,
 )
+from apps.core.expressions.templates import parse_template
 from apps.core.expressions.values import equals
 
 ROOTS = {
@@ -193,6 +194,13 @@ def test_texts_made_of_brackets_take_no_time(text):
 
     assert found["a"] in (None, text)
     assert time.thread_time() - began < 1
+
+
+def test_what_is_looked_at_in_vain_is_bounded_in_each_text():
+    assert parse_template("{{ " * 100).parts == ["{{ " * 100]
+    with pytest.raises(LimitExceeded):
+        parse_template("{{ " * 300)
+    assert len(parse_template("{{ a['b'] }} " * 6_000).parts) == 12_000  # 24,000 marks, none of them in vain
 
 
 def test_deep_documents_and_values():
