@@ -16,7 +16,6 @@ from apps.core.expressions import (
     parse_template,
     render,
 )
-from apps.core.expressions.templates import parse_template
 from apps.core.expressions.values import equals
 
 ROOTS = {
