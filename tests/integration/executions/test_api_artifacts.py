@@ -92,6 +92,11 @@ def test_create_refuses(client, change, status):
     assert not Artifact.objects.exists()
 
 
+@pytest.mark.parametrize(("ref", "code"), [("a\nb", "UNPROCESSABLE_ENTITY"), ("x" * 256, "VALIDATION_ERROR")])
+def test_ref_that_breaks_its_pattern_is_told_from_one_that_is_too_long(client, ref, code):
+    assert client.post(ROOT, {**NEW, "ref": ref}).json()["code"] == code
+
+
 @pytest.mark.parametrize("missing", ["ref", "scope", "owner", "type"])
 def test_create_needs(client, missing):
     body = {key: value for key, value in NEW.items() if key != missing}

@@ -9,6 +9,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.fields import empty
 
 from apps.actions.models import ArtifactRetentionPolicy
+from apps.core import refs
 from apps.core.api.fields import Body, Integer, Patch, Text
 from apps.core.api.parsers import loads
 from apps.core.errors import BadRequest
@@ -139,21 +140,13 @@ class ContentType(Text):
 class Ref(Text):
     """The ref of an artifact: any text that is not blank (400), without control characters."""
 
-    default_error_messages = {"control": "Must not hold control characters."}
-
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_blank=True, max_length=255, **kwargs)
+        super().__init__(allow_blank=True, max_length=255, validators=[refs.validate_artifact_ref], **kwargs)
 
     def run_validation(self, data: Any = empty) -> Any:
         if isinstance(data, str) and not data.strip():
             raise BadRequest("The ref of an artifact must not be blank")
         return super().run_validation(data)
-
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text):
-            self.fail("control")
-        return text
 
 
 def _optional_text(**kwargs: Any) -> Text:
