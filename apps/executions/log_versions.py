@@ -103,8 +103,8 @@ def _touch(artifact_id: int, ref: str, size: int) -> str | None:
 
 def _artifact(execution: Execution, ref: str) -> Artifact:
     # The action may have been deleted since the execution was read.
-    wishes = Action.objects.filter(pk=execution.action_id).values_list("log_retention_policy", "log_retention_limit")
-    policy, limit = wishes.first() or (None, None)
+    actions = Action.objects.filter(pk=execution.action_id or 0)
+    policy, limit = actions.values_list("log_retention_policy", "log_retention_limit").first() or (None, None)
     artifact, _created = Artifact.objects.get_or_create(
         ref=ref,
         defaults={
