@@ -51,17 +51,24 @@ class Holding:
         hold = answer.hold
         if hold is None:
             return
-        if hold.sensor_id is not None:
-            goes_on = await _wait(self._rules, hold, receive)
-        elif hold.execution_id is not None:
-            goes_on = await _wait(self._ends, hold, receive)
-        else:
-            await asyncio.sleep(hold.seconds)
+        watch = self._watch_for(hold)
+        try:
+            if watch is None:
+                await asyncio.sleep(hold.seconds)
+            elif not await _wait(watch, hold, receive):
+                return
+        except asyncio.CancelledError:  # the server stops: whoever waits gets the answer of the moment
+            watch = None
+        if watch is None:
             await answer.pass_on()
-            return
-        if goes_on:
+        else:
             again = _once_more(scope, answer.request_id)
             await self._application(again, _nothing_more(receive), _Answer(send, hold=False))
+
+    def _watch_for(self, hold: Hold) -> "Watch | None":
+        if hold.sensor_id is not None:
+            return self._rules
+        return self._ends if hold.execution_id is not None else None
 
 
 async def _wait(watch: "Watch", hold: Hold, receive: Receive) -> bool:

@@ -6,10 +6,13 @@ import httpx
 import pytest
 from django.db import connection
 
+from apps.identity import tokens
 from apps.identity.models import Identity
-from attune.server import listen
+from attune import asgi
+from attune.server import HttpServer, listen
 from settings.env import CannotStart
-from tests.factories import make_admin
+from tests.factories import make_admin, make_execution
+from tests.processes import wait_until
 
 
 @pytest.mark.django_db(transaction=True)
@@ -72,6 +75,29 @@ def test_request_threads_keep_their_connections(server: str) -> None:
 
     assert connection.settings_dict["CONN_MAX_AGE"] is None
     assert (connection.connection is not None) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_when_the_server_stops_gets_the_answer_of_the_moment() -> None:
+    admin, execution = make_admin(), make_execution()
+    listener = listen("127.0.0.1", 0)
+    server = HttpServer(listener, asgi.application)
+    server.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1/executions/{execution.pk}"
+    headers = {"Authorization": f"Bearer {tokens.mint_access_token(admin.pk, admin.login)}"}
+    answers: list[httpx.Response] = []
+
+    def wait() -> None:
+        with httpx.Client(headers=headers, timeout=60, trust_env=False) as client:
+            answers.append(client.get(url, params={"wait": 50}))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    wait_until(lambda: bool(asgi._held._ends._waiting))
+    server.stop()
+    thread.join(30)
+
+    assert [(answer.status_code, answer.json()["data"]["status"]) for answer in answers] == [(200, "requested")]
 
 
 def test_port_that_is_taken_is_refused_in_words() -> None:
