@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 
 from apps.actions.models import Action
+from apps.executions import edited_actions
 from apps.executions.build_logs import keep_build_log
-from apps.executions.demands import demand_id, load_demands, placement_of
 from apps.executions.dispatch import dispatch_on_commit, dispatch_waiting
 from apps.executions.models import Execution
 from apps.executions.settling import settle, settle_worker, take_back_unclaimed
@@ -50,22 +49,9 @@ def on_worker_available(**_signal: Any) -> None:
 
 
 def on_action_saved(*, instance: Action, created: bool, **_signal: Any) -> None:
-    """What waits for this action demands what the action demands now, and not what it did when it was asked for."""
-    waiting = Execution.objects.filter(action=instance, status=Status.REQUESTED, demand__isnull=False)
-    if created:
-        return
-    own = Q(worker_selector__isnull=False) | Q(worker_tolerations__isnull=False) | Q(worker_affinity__isnull=False)
-    placement = placement_of(instance, Execution())
-    moved = 0
-    for known in load_demands(list(waiting.order_by().values_list("demand", flat=True).distinct())).values():
-        line = waiting.filter(demand=known.pk)
-        groups = {name: known.requirements[name] for name in ("action", "policies") if known.is_limited}
-        demand = demand_id({**placement, **groups})
-        if demand != known.pk:
-            moved += line.exclude(own).update(demand=demand)
-        moved += line.filter(own).update(demand=None)  # the next sweep puts each in line anew
-    if moved:
-        dispatch_on_commit()
+    """What waits for it follows."""
+    if not created:
+        edited_actions.follow(instance)
 
 
 def on_policy_changed(**_signal: Any) -> None:

@@ -13,7 +13,7 @@ from django.db.models import DateTimeField, F, Min, Q
 from django.db.models.functions import Coalesce, Now
 
 from apps.core import clock
-from apps.executions import trees
+from apps.executions import edited_actions, trees
 from apps.executions.demands import demand_id, requirements_of
 from apps.executions.dispatch import dispatch_waiting
 from apps.executions.engines import ASK_REF
@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 MOST_AT_ONCE = 500  # rows of one kind in one round; the next round takes the rest
 LONGEST_CLAIM_SECONDS = 30  # `scheduling` for longer is a dispatcher that is gone (execution.md section 3)
 STALE_HEARTBEAT_SECONDS = 90  # of a worker that never held a lease (execution.md section 5)
-EVERYTHING = ("expire_due", "put_in_line", "free_stuck_claims", "settle_lost", "fail_unclaimed", "announce_again")
+EVERYTHING = (
+    "expire_due", "follow_edited_actions", "put_in_line", "free_stuck_claims", "settle_lost", "fail_unclaimed", "announce_again",
+)  # fmt: skip
 
 
 def sweep() -> None:
@@ -68,6 +70,11 @@ def expire_due() -> int:
             execution = due.filter(pk=pk).first() if trees.locked(pk) is not None else None
             ended += execution is not None and expire(execution, actor="sweep")
     return ended
+
+
+def follow_edited_actions() -> None:
+    """Let requests that were under way when their action was changed follow it."""
+    edited_actions.follow_edited()
 
 
 def put_in_line() -> int:

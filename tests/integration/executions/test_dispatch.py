@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -12,9 +12,10 @@ from apps.actions.services import update_action
 from apps.executions.dispatch import dispatch_once, dispatch_waiting
 from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.states import Status
-from apps.executions.sweep import put_in_line
+from apps.executions.sweep import put_in_line, sweep
 from apps.workers.models import Worker
 from tests.factories import make_action, make_execution, make_request, make_runtime, make_worker
+from tests.racing import together
 
 pytestmark = pytest.mark.django_db
 Announced = list[tuple[int, int, int]]
@@ -226,3 +227,23 @@ def test_what_waits_follows_an_edit_of_its_action(announced: Announced) -> None:
     Worker.objects.filter(pk=gpu.pk).update(cordoned=False)
     dispatch_waiting()
     assert announced == [(plain.pk, follows.pk, 1), (gpu.pk, own.pk, 1)]
+
+
+@pytest.mark.postgresql  # SQLite lets nobody else write meanwhile
+@pytest.mark.django_db(transaction=True)
+def test_request_under_way_follows_an_edit_that_it_did_not_see() -> None:
+    action = make_action()
+    with transaction.atomic():
+        execution = make_request(action=action)
+        together(lambda: update_action(action.pk, {"worker_selector": {"gpu": "1"}}))
+    before = _selector_of(execution)
+
+    sweep()
+
+    assert (before, _selector_of(execution)) == ({}, {"gpu": "1"})
+
+
+def _selector_of(execution: Execution) -> object:
+    execution.refresh_from_db()
+    assert execution.demand is not None
+    return execution.demand.requirements["selector"]
