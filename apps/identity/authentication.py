@@ -19,7 +19,7 @@ from apps.identity.audit.origin import note_claims
 from apps.identity.callers import Caller
 from apps.identity.errors import IdentityFrozen
 from apps.identity.executions import execution_standing
-from apps.identity.models import Identity
+from apps.identity.models import SYSTEM_LOGIN, Identity
 from apps.identity.tokens import Claims
 
 ACCESS_COOKIE = "attune_access_token"
@@ -132,7 +132,7 @@ def _unfrozen(claims: Claims) -> Identity:
 
 
 def _execution_caller(claims: Claims) -> Caller:
-    """Frozen identities are not refused here: their running executions go on (auth.md 2.3)."""
+    """Identities that are frozen or gone are not refused here: their running executions go on (auth.md 2.3, 6.2)."""
     execution_id, epoch = _number(claims.metadata.get("execution_id")), claims.metadata.get("epoch")
     if epoch is not None:
         standing = execution_standing(execution_id)
@@ -142,7 +142,7 @@ def _execution_caller(claims: Claims) -> Caller:
             raise GateError(INVALID)
     action_ref = claims.metadata.get("action_ref")
     return Caller(
-        holder=identity_of(claims),
+        holder=_executor_of(claims),
         token_type="execution",
         login=claims.login,
         execution_id=execution_id,
@@ -152,6 +152,13 @@ def _execution_caller(claims: Claims) -> Caller:
         standard_access_pack_refs=_texts(claims.metadata.get("standard_access_pack_refs")),
         epoch=epoch,
     )
+
+
+def _executor_of(claims: Claims) -> Identity:
+    """Return the identity that an execution runs for; once that is deleted nobody stands behind it but the system."""
+    for identity in Identity.objects.raw(_IDENTITY, [claims.subject]):
+        return identity
+    return Identity.objects.get(login=SYSTEM_LOGIN)
 
 
 def _number(value: object) -> int:

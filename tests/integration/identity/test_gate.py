@@ -12,7 +12,7 @@ from apps.identity import tokens
 from apps.identity.callers import Caller
 from apps.identity.models import Identity
 from tests.clients import anonymous, bearing, signed_in, with_execution_token
-from tests.factories import make_admin, make_execution, make_identity
+from tests.factories import grant, make_admin, make_execution, make_identity, make_set
 
 pytestmark = pytest.mark.django_db
 
@@ -237,6 +237,17 @@ def test_execution_token_without_epoch_lives_by_its_expiry():
 def test_execution_token_of_a_frozen_executor_goes_on():
     execution = make_execution(executor=make_identity(frozen=True), epoch=1, status="running")
     assert with_execution_token(execution).get(ME).status_code == 200
+
+
+def test_execution_token_of_a_deleted_executor_goes_on_for_the_system():
+    execution = make_execution(executor=make_identity(), epoch=1, status="running")
+    client = with_execution_token(execution, make_set(grant("actions:read")).ref)
+    execution.executor.delete()
+
+    me = client.get(ME)
+
+    assert (me.status_code, me.json()["data"]["login"]) == (200, "system")
+    assert [each["resource"] for each in me.json()["data"]["effective_permissions"]] == ["actions"]
 
 
 @pytest.mark.parametrize(
