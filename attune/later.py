@@ -36,6 +36,17 @@ class RetentionUsageView(AttuneView):
 
 
 @extend_schema(exclude=True)
+class AnalyticsView(AttuneView):
+    """How much happened in each hour."""
+
+    name = "Analytics"
+    grants = {"get": ANY_TOKEN}
+
+    def get(self, request: Request) -> Response:
+        raise NotImplementedYet("Analytics are not there yet; executions have statistics of their own")
+
+
+@extend_schema(exclude=True)
 class MetricsView(AttuneView):
     """Figures for Prometheus."""
 
@@ -61,7 +72,13 @@ class InternalFilesView(AttuneView):
     put = patch = delete = get
 
 
+_SERIES = (
+    "executions/status", "executions/throughput", "executions/failure-rate", "events/volume", "workers/status",
+    "enforcements/volume", "dashboard",
+)  # fmt: skip
+
 urlpatterns = [
+    *(path(f"api/v1/analytics/{name}", AnalyticsView.as_view()) for name in _SERIES),
     path("api/v1/retention-config", RetentionConfigView.as_view()),
     path("api/v1/retention-config/usage", RetentionUsageView.as_view()),
     path("metrics", MetricsView.as_view()),

@@ -28,8 +28,10 @@ def test_they_are_announced_to_those_who_may(method: str, path: str) -> None:
     assert getattr(anonymous(), method)(path).status_code == 401
 
 
-def test_metrics_take_any_access_token() -> None:
-    assert signed_in(make_identity()).get("/metrics").status_code == 501
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/analytics/dashboard", "/api/v1/analytics/events/volume"])
+def test_some_take_anybody_signed_in(path: str) -> None:
+    assert signed_in(make_identity()).get(path).status_code == 501
+    assert anonymous().get(path).status_code == 401
 
 
 @pytest.mark.parametrize(
