@@ -20,6 +20,8 @@ sys.path.insert(0, str(BASE_DIR))
 from tests.services import ServiceFailed, ServicesMissing, running_services  # noqa: E402  # needs the path above
 
 NO_TESTS_COLLECTED = 5
+REDIS_DATABASES = 16  # each worker has one
+LEAST_WORKERS = 3  # the tests wait for processes about half of their time, so two cores have work for three
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,8 +72,11 @@ def _half(title: str, arguments: Sequence[str], environment: Mapping[str, str]) 
     inherited = {
         name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")
     }
+    told = any(argument.startswith(("-n", "-p")) for argument in arguments)
     workers = (
-        [] if any(argument.startswith(("-n", "-p")) for argument in arguments) else ["-n", "2", "--dist", "worksteal"]
+        []
+        if told
+        else ["-n", str(min(max(LEAST_WORKERS, os.cpu_count() or 1), REDIS_DATABASES)), "--dist", "worksteal"]
     )
     pytest = subprocess.Popen(
         [sys.executable, "-m", "pytest", *workers, *arguments], cwd=BASE_DIR, env={**inherited, **environment}
