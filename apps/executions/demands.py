@@ -142,12 +142,15 @@ _demands: dict[int, Demand] = {}
 
 def load_demands(demand_ids: Sequence[int]) -> dict[int, Demand]:
     """Return the demands by id; they never change, so each is read once."""
-    missing = [pk for pk in demand_ids if pk not in _demands]
+    found = {pk: _demands.get(pk) for pk in demand_ids}  # taken out at once: another thread may forget them all
+    missing = [pk for pk, known in found.items() if known is None]
     if missing:
+        read = Demand.objects.in_bulk(missing)
         if len(_demands) > _MOST_REMEMBERED:
             _demands.clear()
-        _demands.update(Demand.objects.in_bulk(missing))
-    return {pk: _demands[pk] for pk in demand_ids if pk in _demands}
+        _demands.update(read)
+        found.update(read)
+    return {pk: demand for pk, demand in found.items() if demand is not None}
 
 
 def _remember(key: str, row_id: int) -> None:

@@ -71,18 +71,20 @@ def forget_rules() -> None:
 
 
 def _known_or_read(stamps: list[tuple[Any, ...]]) -> list[CurrentRule]:
-    unknown = [row[0] for row in stamps if row[0] not in _kept or _kept[row[0]][0] != row]
-    read = _read(unknown) if unknown else {}
-    found = []
-    for row in stamps:
-        current = read.get(row[0])
-        if current is not None:
-            _keep(row, current)
-        elif row[0] in _kept:
-            current = _kept[row[0]][1]
-        if current is not None:  # None: deleted between the two queries
-            found.append(current)
-    return found
+    found = {row[0]: _known(row) for row in stamps}  # taken out at once: another thread may forget them all
+    unknown = [rule_id for rule_id, known in found.items() if known is None]
+    if unknown:
+        read = _read(unknown)
+        for row in stamps:
+            if row[0] in read:
+                _keep(row, read[row[0]])
+        found.update(read)
+    return [current for current in found.values() if current is not None]  # None: deleted between the two queries
+
+
+def _known(stamps: tuple[Any, ...]) -> CurrentRule | None:
+    kept = _kept.get(stamps[0])
+    return kept[1] if kept is not None and kept[0] == stamps else None
 
 
 def _keep(stamps: tuple[Any, ...], current: CurrentRule) -> None:

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.actions.services import update_action
+from apps.executions import demands
 from apps.executions.dispatch import dispatch_once, dispatch_waiting
 from apps.executions.models import Execution, ExecutionHistory
 from apps.executions.states import Status
@@ -247,3 +248,11 @@ def _selector_of(execution: Execution) -> object:
     execution.refresh_from_db()
     assert execution.demand is not None
     return execution.demand.requirements["selector"]
+
+
+def test_no_demand_is_left_out_when_those_that_are_remembered_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demands, "_MOST_REMEMBERED", 1)
+    made = [demands.demand_id({"selector": {"number": str(number)}}) for number in range(4)]
+
+    for wanted in (made[:3], made, made[1:]):
+        assert list(demands.load_demands(wanted)) == wanted

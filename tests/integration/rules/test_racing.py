@@ -8,7 +8,7 @@ from django.db import connection
 from apps.events.models import Event, Timer
 from apps.events.services import EventRequest, store_event
 from apps.executions.models import Execution
-from apps.rules import services
+from apps.rules import services, views
 from apps.rules.models import Enforcement, Rule, RuleDecision
 from tests.clients import anonymous, signed_in
 from tests.factories import make_action, make_admin, make_identity, make_rule, make_trigger
@@ -166,3 +166,15 @@ def test_event_comes_through_while_the_owner_of_its_rule_is_deleted(way):
             assert anonymous().post("/api/v1/webhooks/wh_key", {"payload": {}}).status_code == 200
 
     assert len(inserted) == Event.objects.count() == Execution.objects.count() == 1
+
+
+def test_no_rule_is_left_out_when_what_is_kept_of_them_is_forgotten(monkeypatch):
+    monkeypatch.setattr(views, "_MOST_KEPT", 2)
+    rule = make_rule()
+    for _ in range(2):
+        make_rule(trigger=rule.trigger, action=rule.action)
+
+    for _ in range(4):
+        event = store_event(EventRequest(trigger=rule.trigger, payload={}))
+
+        assert RuleDecision.objects.filter(event=event.pk).count() == 3
