@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from django.db import DatabaseError, connection
 
-_TRIES = 5
+_TRIES = 20  # a deletion below which others keep making rows needs several under load
 _STATES = frozenset({"23503", "40P01"})  # foreign key, deadlock
 
 _Answer = TypeVar("_Answer")
