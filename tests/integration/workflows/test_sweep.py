@@ -25,7 +25,9 @@ pytestmark = pytest.mark.django_db
 
 def started(*tasks: dict, **definition: object) -> Execution:  # type: ignore[type-arg]  # JSON
     execution = start_workflow(make_workflow(tasks, **definition))
-    assert start_by_engine(execution.pk)
+    start_by_engine(execution.pk)  # where the request commits dispatch may have done so already
+    execution.refresh_from_db()
+    assert execution.status == Status.RUNNING
     return execution
 
 
