@@ -2,10 +2,29 @@
 """The administrator's command line: ``manage.py help`` lists what it can do."""
 
 import os
+import signal
 import sys
+from types import FrameType
+
+
+class Interrupt:
+    """
+    Ctrl-C raises KeyboardInterrupt as always, and ``came`` remembers it (attune.stopping asks).
+
+    Python drops what is raised inside a callback of a weak reference, and loading modules makes many of these: one in
+    some hundred Ctrl-C is lost while the program loads.
+    """
+
+    came = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt
 
 
 def main() -> int:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, Interrupt())
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.dev")
     from settings.env import CannotStart  # after the settings module is named
 

@@ -41,7 +41,11 @@ class StopRequest:
 
     @contextlib.contextmanager
     def by_signals(self, handler: Handler | None = None) -> Iterator[None]:
-        """Let SIGINT and SIGTERM ask, or call ``handler``; in the main thread only. The handlers before come back."""
+        """
+        Let SIGINT and SIGTERM ask, or call ``handler``; in the main thread only. The handlers before come back.
+
+        Raises KeyboardInterrupt when Ctrl-C came earlier and got lost (see ``Interrupt`` in manage.py).
+        """
 
         def ask(_number: int, _frame: FrameType | None) -> None:
             self.set()
@@ -49,6 +53,8 @@ class StopRequest:
         wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         before = {number: signal.signal(number, handler or ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
+            if getattr(before[signal.SIGINT], "came", False):
+                raise KeyboardInterrupt
             yield
         finally:
             for number, old in before.items():

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from attune.stopping import StopRequest
+from tests.processes import BASE_DIR
 
 _LONG_SECONDS = 30.0
 
@@ -68,3 +71,30 @@ def test_handler_asks_while_the_main_thread_asks_too():
             os.kill(os.getpid(), signal.SIGTERM)
             request.set()
             assert request.wait(0)
+
+
+_LOSES_ONE = """
+import os, signal, weakref
+import manage
+from attune.stopping import StopRequest
+from tests.processes import BASE_DIR
+
+class Thing: pass
+
+signal.signal(signal.SIGINT, manage.Interrupt())
+thing = Thing()
+callback = weakref.ref(thing, lambda _gone: os.kill(os.getpid(), signal.SIGINT))
+del thing
+print("went on")
+try:
+    with StopRequest().by_signals():
+        print("and on")
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_interrupt_that_got_lost_is_heard_later():
+    done = subprocess.run([sys.executable, "-c", _LOSES_ONE], cwd=BASE_DIR, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split("\n") == ["went on", "stopped", ""]
