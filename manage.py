@@ -38,6 +38,10 @@ def main() -> int:
         print(f"attune: {refusal}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if sys.argv[1:2] == ["up"]:
+            # It was loading still, so nothing is lost. The thread behind the open port may hold a lock of the logging
+            # just now, and the interpreter's own end would wait for that for ever.
+            os._exit(130)
         return 130
 
 
