@@ -114,6 +114,7 @@ def test_a_line_is_seen_while_the_next_is_awaited_and_ctrl_c_cancels(tmp_path: P
 
 
 def test_without_a_worker_it_says_what_it_waits_for(tmp_path: Path, up: Up) -> None:
+    up.wait_for("is registered as 1")
     up.interrupt()
     up.wait()
     command = started(tmp_path, "attune_run", "core.echo", "--param", "message=x", "--follow")
