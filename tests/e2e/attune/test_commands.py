@@ -44,7 +44,7 @@ action_params: {n: "{{ event.payload.times }}", code: "{{ event.payload.code | d
 """,
 }
 # 0.25 s where nothing else runs (execution.md section 9); a busy machine may take longer.
-PROMPTLY_SECONDS = 1.0
+PROMPTLY_SECONDS = 3.0
 
 
 @pytest.fixture
