@@ -20,8 +20,7 @@ class RetentionConfigView(AttuneView):
     def get(self, request: Request) -> Response:
         raise NotImplementedYet("Retention is not there yet; everything is kept")
 
-    def put(self, request: Request) -> Response:
-        raise NotImplementedYet("Retention is not there yet; everything is kept")
+    put = get
 
 
 @extend_schema(exclude=True)

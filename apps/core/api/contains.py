@@ -1,8 +1,8 @@
 """
 Filters that look for a text, in any case of its letters.
 
-In a JSON column (``result_contains``, ``payload_contains``) there is no index for it: they look through so many of the newest rows that match the rest, and say so in
-``pagination.window`` (model.md 6.2).
+In a JSON column (``result_contains``, ``payload_contains``) there is no index for it: they look through so many of the
+newest rows that match the rest, and say so in ``pagination.window`` (model.md 6.2).
 """
 
 import json

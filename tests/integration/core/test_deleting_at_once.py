@@ -1,11 +1,10 @@
 """Several callers delete the same thing at once: one has done it, the others find nothing (model.md 1.4 and 7)."""
 
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from apps.core.deletions import delete_once
 from apps.core.errors import NotFound
@@ -26,6 +25,7 @@ from tests.factories import (
     make_set,
     make_trigger,
 )
+from tests.racing import together
 
 PATHS: dict[str, Callable[[], str]] = {
     "pack": lambda: f"packs/{make_pack().ref}",
@@ -49,21 +49,12 @@ def assignment() -> PermissionAssignment:
 
 def at_once(*requests: tuple[str, str, Any]) -> list[int]:
     """Send (method, path, body) together as an administrator; return the statuses."""
-    admin, start = make_admin(), threading.Barrier(len(requests))
-    statuses = [0] * len(requests)
+    admin = make_admin()
 
-    def send(number: int, method: str, path: str, body: Any) -> None:
-        client = signed_in(admin)
-        start.wait()
-        statuses[number] = getattr(client, method)(f"/api/v1/{path}", body).status_code
-        connection.close()
+    def send(method: str, path: str, body: Any) -> int:
+        return int(getattr(signed_in(admin), method)(f"/api/v1/{path}", body).status_code)
 
-    threads = [threading.Thread(target=send, args=(number, *request)) for number, request in enumerate(requests)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return statuses
+    return together(*(partial(send, *request) for request in requests))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,12 +1,11 @@
 """Workflows that are written into the folder of their pack."""
 
-import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from django.db import connection
 
 from apps.actions.models import Action
 from apps.packs.models import Pack
@@ -16,6 +15,7 @@ from apps.workflows.models import WorkflowDefinition
 from tests.clients import signed_in
 from tests.factories import make_admin, make_holder, make_pack
 from tests.integration.workflows.conftest import definition
+from tests.racing import together
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("core_pack", "packs_dir")]
 
@@ -221,21 +221,11 @@ def test_two_that_create_the_same_workflow(packs_dir: Path) -> None:
     load_core_pack()
     make_pack(ref="lab")
     clients = [signed_in(make_admin()) for _ in range(4)]
-    statuses: list[int] = []
-    start = threading.Barrier(len(clients))
 
-    def create(number: int) -> None:
-        start.wait()
-        try:
-            statuses.append(clients[number].post(FILES, body(label=f"Flow {number}")).status_code)
-        finally:
-            connection.close()
+    def create(number: int) -> int:
+        return int(clients[number].post(FILES, body(label=f"Flow {number}")).status_code)
 
-    threads = [threading.Thread(target=create, args=(number,)) for number in range(len(clients))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    statuses = together(*(partial(create, number) for number in range(len(clients))))
 
     assert sorted(statuses) == [201, 409, 409, 409]
     written = yaml.safe_load((packs_dir / "lab/actions/flow.yaml").read_text())
@@ -248,34 +238,15 @@ def test_changing_workflow_and_action_at_once_keeps_them_in_step(packs_dir: Path
     load_core_pack()
     Pack.objects.create(ref="lab", label="Lab", version="1.0.0")
     services.create_workflow(ref="lab.flow", pack_ref="lab", label="x", version="1.0.0", definition=definition())
-    client = make_admin()
-    statuses: list[int] = []
-    labels: list[tuple[str, str]] = []
-    rounds = 30
+    admin = make_admin()
 
-    def compare() -> None:
-        labels.append((WorkflowDefinition.objects.get().label, Action.objects.get(ref="lab.flow").label))
+    def change(address: str, label: str) -> int:
+        return int(signed_in(admin).put(f"/api/v1/{address}/lab.flow", {"label": label}).status_code)
 
-    start, end = threading.Barrier(2), threading.Barrier(2, action=compare)
+    for number in range(30):
+        statuses = together(
+            partial(change, "workflows", f"by workflow {number}"), partial(change, "actions", f"by action {number}")
+        )
 
-    def change(address: str, label: str) -> None:
-        try:
-            session = signed_in(client)
-            for number in range(rounds):
-                start.wait(60)
-                statuses.append(session.put(address, {"label": f"{label} {number}"}).status_code)
-                end.wait(60)
-        finally:
-            connection.close()
-
-    threads = [
-        threading.Thread(target=change, args=("/api/v1/workflows/lab.flow", "by workflow")),
-        threading.Thread(target=change, args=("/api/v1/actions/lab.flow", "by action")),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert statuses == [200] * 2 * rounds
-    assert [pair for pair in labels if pair[0] != pair[1]] == []
+        assert statuses == [200, 200]
+        assert WorkflowDefinition.objects.get().label == Action.objects.get(ref="lab.flow").label
