@@ -5,6 +5,7 @@ import time
 
 import httpx
 import pytest
+from django.core.signals import request_finished
 from django.db import connection, transaction
 
 from apps.executions.artifacts import store_large_result
@@ -14,6 +15,7 @@ from apps.executions.states import Status
 from apps.identity import tokens
 from tests.clients import signed_in
 from tests.factories import make_admin, make_execution
+from tests.processes import wait_until
 
 LIST = "/api/v1/executions"
 LONG = {"rows": ["x" * 100] * 1000, "ü": None}
@@ -165,11 +167,18 @@ def test_everybody_who_waits_gets_the_end(asking):
     execution = make_execution(status=Status.RUNNING)
     answers = []
     waiting = [threading.Thread(target=lambda: answers.append(asking(execution, wait=60))) for _ in range(60)]
+    looked_at = []
+
+    def count(**_signal):
+        looked_at.append(True)
+
+    request_finished.connect(count)
     for thread in waiting:
         thread.start()
-    time.sleep(1)
+    wait_until(lambda: len(looked_at) >= len(waiting), what="the first look of each")
 
     assert asking(execution)[1] < 30  # the others wait for 60
+    assert answers == []
     end(execution, tell=True)
     for thread in waiting:
         thread.join(90)
